@@ -1,0 +1,415 @@
+"""Networks: blocks in sequence, in parallel, and around a shortcut, nested as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mlpx import random, transfer
+from mlpx.errors import ConfigError, InvalidInputError, InvalidTypeError, ResourceLimitError, unknown_name
+from mlpx.layers.base import Layer, Spec
+from mlpx.namespace import describe, is_floating, namespace_of, placed_as
+from mlpx.parameters import Layout, Parameters, Scope
+from mlpx.registry import Device
+from mlpx.typing import Array, ParameterMapping, Residuals, Shape
+
+DTYPES = ("float32", "float64")
+
+
+class Network(Layer):
+    """A block made of blocks, and what a whole network can do. The blocks are numbered: "0.weight", "2.1.bias".
+
+    `forward` and `backward` serve both as the block's part in a larger one, with a mapping of its own names, and as the public
+    door of a whole network, with `Parameters`; then shapes, dtypes and devices are checked and gradients come flat.
+    """
+
+    def __init__(self, *blocks: Layer) -> None:
+        if not blocks:
+            raise ConfigError(f"{type(self).__name__} needs at least one block")
+        for position, block in enumerate(blocks):
+            if not isinstance(block, Layer):
+                raise InvalidTypeError(f"block {position} of {type(self).__name__} is a {type(block).__name__}, not a layer")
+        self._blocks = blocks
+        self._prefixes = tuple(f"{position}." for position in range(len(blocks)))
+        self.stochastic = any(block.stochastic for block in blocks)
+
+    def children(self) -> tuple[Layer, ...]:
+        """The blocks, in order."""
+        return self._blocks
+
+    def specs(self) -> dict[str, Spec]:
+        """Parameters of all blocks, by number and name."""
+        return {p + name: spec for p, block in self._numbered() for name, spec in block.specs().items()}
+
+    def buffer_specs(self) -> dict[str, Spec]:
+        """Buffers of all blocks, by number and name."""
+        return {p + name: spec for p, block in self._numbered() for name, spec in block.buffer_specs().items()}
+
+    def updated_buffers(self, params: ParameterMapping, residuals: Residuals) -> dict[str, Array]:
+        """Buffers of all blocks after a forward pass in training."""
+        return {
+            p + name: array
+            for (p, block), kept in zip(self._numbered(), residuals, strict=True)
+            for name, array in block.updated_buffers(Scope(params, p), kept).items()
+        }
+
+    def config(self) -> dict[str, Any]:
+        """The blocks."""
+        return {"blocks": list(self._blocks)}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self._blocks))})"
+
+    # ------------------------------------------------------------------ a whole network
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where every parameter lies in the flat vector."""
+        return Layout(self.specs())
+
+    @cached_property
+    def buffer_layout(self) -> Layout:
+        """Where every buffer lies in its flat vector."""
+        return Layout(self.buffer_specs())
+
+    def init(self, seed: int = 0, device: str | Device = "numpy", dtype: str = "float32") -> Parameters:
+        """First parameters: the same numbers on every backend.
+
+        Parameters
+        ----------
+        seed : int
+            From 0 to 2**64 - 1.
+        device : str or Device
+            As in `mlpx.device`.
+        dtype : str
+            "float32" or "float64".
+
+        Raises
+        ------
+        ConfigError
+            If the seed or dtype is out of range, or the library cannot compute in that dtype.
+        ResourceLimitError
+            If the device has less free memory than the parameters need; nothing has been allocated then.
+        """
+        goal = transfer.device(device)
+        check_dtype(dtype, goal)
+        _check_memory(self.layout.length * np.dtype(dtype).itemsize, goal)
+        key = random.fold_in(random.key(seed), random.Purpose.INIT)
+        drawn = []
+        for layout in (self.layout, self.buffer_layout):
+            like = np.empty(0, dtype)
+            arrays = {
+                name: entry.spec.initializer.draw(random.fold_in(key, number), entry.shape, dtype)
+                for number, (name, entry) in enumerate(layout.entries.items())
+            }
+            drawn.append(transfer.to_device(layout.flatten(arrays, like), goal))
+        return Parameters(self.layout, drawn[0], Parameters(self.buffer_layout, drawn[1]))
+
+    def parameters(self, arrays: Mapping[str, Array]) -> Parameters:
+        """Parameters copied from given arrays of any one library, by name; buffers may be left out.
+
+        Raises
+        ------
+        InvalidInputError
+            If a name is missing or unknown, a shape differs, or an array overlaps itself.
+        InvalidTypeError
+            If an array is not of a real floating dtype, or two dtypes occur.
+        """
+        given = dict(arrays)
+        for name, array in given.items():
+            _check_given(name, array)
+        buffers = {name: given.pop(name) for name in list(given) if name in self.buffer_layout.entries}
+        like = next(iter({**given, **buffers}.values()), np.empty(0, np.float32))
+        for name, array in given.items():
+            if array.dtype != like.dtype:
+                raise InvalidTypeError(f"parameters of two dtypes: {name!r} is {array.dtype}, another is {like.dtype}; cast one")
+        xp = namespace_of(like)
+        for name, entry in self.buffer_layout.entries.items():
+            if name not in buffers:
+                start = entry.spec.initializer.draw(random.key(0), entry.shape)
+                buffers[name] = xp.asarray(start.tolist(), dtype=like.dtype, **placed_as(like))
+        flats = (
+            xp.asarray(layout.flatten(part, like), copy=True)
+            for layout, part in ((self.layout, given), (self.buffer_layout, buffers))
+        )
+        flat, flat_buffers = flats
+        return Parameters(self.layout, flat, Parameters(self.buffer_layout, flat_buffers))
+
+    def forward(
+        self, params: ParameterMapping, x: Array, *, train: bool = False, key: Array | None = None
+    ) -> tuple[Array, Residuals]:
+        """Output for the rows of x, and what `backward` needs.
+
+        Parameters
+        ----------
+        params : Parameters
+        x : (n, d) of the parameters' library, device and dtype
+        train : bool
+            Whether dropout drops and batch normalisation uses the batch's statistics.
+        key : array, optional
+            Random key for dropout, from `mlpx.random.key`; needed in training if there is dropout.
+
+        Returns
+        -------
+        y : (n, k)
+        residuals : nested tuples of arrays
+
+        Raises
+        ------
+        InvalidInputError, InvalidTypeError, DeviceMismatchError
+            If x does not fit the network or its parameters.
+        """
+        if isinstance(params, Parameters):
+            self._check_input(params, x)
+            if train and self.stochastic and key is None:
+                raise InvalidInputError("this network draws random numbers in training: pass key=mlpx.random.key(seed)")
+        return self._forward(params, x, train, key)
+
+    def backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array | None, Any]:
+        """∂loss/∂x, and ∂loss/∂parameters in the layout of the parameters, given ∂loss/∂y.
+
+        Parameters
+        ----------
+        params : Parameters
+        residuals : from `forward`
+        dy : (n, k)
+
+        Returns
+        -------
+        dx : (n, d), or None where x holds categories
+        grads : Parameters
+        """
+        self._check_residuals(residuals)
+        dx, grads = self._backward(params, residuals, dy)
+        return dx, self._gathered(params, grads)
+
+    def parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> Any:
+        """∂loss/∂parameters alone: what training needs, without the cost of ∂loss/∂x."""
+        self._check_residuals(residuals)
+        return self._gathered(params, self._parameter_gradients(params, residuals, dy))
+
+    def summary(self, input_shape: Shape | None = None) -> Any:
+        """A table of layers, output shapes, parameters and memory; prints itself, also in a notebook."""
+        from mlpx.summary import Summary  # the table library is loaded when a table is asked for
+
+        return Summary(self, input_shape)
+
+    # ------------------------------------------------------------------ what a composition writes
+
+    def _forward(self, params: ParameterMapping, x: Array, train: bool, key: Array | None) -> tuple[Array, Residuals]:
+        raise NotImplementedError
+
+    def _backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        raise NotImplementedError
+
+    def _parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> dict[str, Array]:
+        return self._backward(params, residuals, dy)[1]
+
+    def _numbered(self) -> Iterator[tuple[str, Layer]]:
+        return zip(self._prefixes, self._blocks, strict=True)
+
+    def _keys(self, train: bool, key: Array | None) -> Any:
+        """One key a block: `random.split`, or None for every block where nothing is drawn."""
+        if not train or key is None or not self.stochastic:
+            return [None] * len(self._blocks)
+        keys = random.split(key, len(self._blocks))
+        return [keys[i, :] if block.stochastic else None for i, block in enumerate(self._blocks)]
+
+    def _gathered(self, params: ParameterMapping, grads: dict[str, Array]) -> Any:
+        if not isinstance(params, Parameters):
+            return grads
+        return Parameters(self.layout, self.layout.flatten(grads, params.flat))
+
+    def _check_residuals(self, residuals: Residuals) -> None:
+        if not isinstance(residuals, tuple) or len(residuals) != len(self._blocks):
+            raise InvalidInputError("residuals must be what forward of this network returned: call forward first")
+
+    def _check_input(self, params: Parameters, x: Array) -> None:
+        namespace_of(params.flat, x)
+        if params.layout is not self.layout and params.layout != self.layout:
+            raise InvalidInputError(f"parameters of another network: {params!r} for {self!r}")
+        if is_floating(x) and x.dtype != params.dtype:
+            raise InvalidTypeError(f"x is {x.dtype}, the parameters are {params.dtype}: cast x, or init with that dtype")
+        self.output_shape(tuple(x.shape))
+
+
+class Sequential(Network):
+    """Blocks one after another: y = f_L(… f_2(f_1(x)))."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape that comes out of the last block."""
+        for position, block in enumerate(self._blocks):
+            try:
+                input_shape = block.output_shape(input_shape)
+            except InvalidInputError as error:
+                raise InvalidInputError(f"layer {position}: {error}") from None
+        return input_shape
+
+    def _forward(self, params: ParameterMapping, x: Array, train: bool, key: Array | None) -> tuple[Array, Residuals]:
+        residuals = []
+        for (prefix, block), block_key in zip(self._numbered(), self._keys(train, key), strict=True):
+            x, kept = block.forward(Scope(params, prefix), x, train=train, key=block_key)
+            residuals.append(kept)
+        return x, tuple(residuals)
+
+    def _backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        dx, grads = self._back_to(0, params, residuals, dy)
+        return dx, grads
+
+    def _parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> dict[str, Array]:
+        first = next((i for i, block in enumerate(self._blocks) if block.specs()), len(self._blocks))
+        dy, grads = self._back_to(first + 1, params, residuals, dy)
+        if first < len(self._blocks) and dy is not None:
+            own = self._blocks[first].parameter_gradients(Scope(params, self._prefixes[first]), residuals[first], dy)
+            grads |= _prefixed(self._prefixes[first], own)
+        return grads
+
+    def _back_to(self, first: int, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Any, dict[str, Array]]:
+        """Back through the blocks from the last to number `first`."""
+        grads: dict[str, Array] = {}
+        for i in range(len(self._blocks) - 1, first - 1, -1):
+            prefix = self._prefixes[i]
+            dy, own = self._blocks[i].backward(Scope(params, prefix), residuals[i], dy)
+            grads |= _prefixed(prefix, own)
+            if dy is None:  # whole numbers came in here: nothing before has a gradient
+                break
+        return dy, grads
+
+
+class Residual(Network):
+    """A shortcut around blocks in sequence: y = x + f(x).
+
+    References
+    ----------
+    He, Zhang, Ren & Sun (2016), "Deep Residual Learning for Image Recognition", eq. 1.
+    """
+
+    def __init__(self, *blocks: Layer) -> None:
+        super().__init__(*blocks)
+        self._body = Sequential(*blocks)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """As the input."""
+        inside = self._body.output_shape(input_shape)
+        if inside != input_shape:
+            raise InvalidInputError(f"Residual adds its input: its blocks turn shape {input_shape} into {inside}; make them equal")
+        return input_shape
+
+    def _forward(self, params: ParameterMapping, x: Array, train: bool, key: Array | None) -> tuple[Array, Residuals]:
+        y, residuals = self._body._forward(params, x, train, key)
+        return x + y, residuals
+
+    def _backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        dx, grads = self._body._backward(params, residuals, dy)
+        return dy if dx is None else dy + dx, grads
+
+    def _parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> dict[str, Array]:
+        return self._body._parameter_gradients(params, residuals, dy)
+
+
+class Parallel(Network):
+    """The same input through several blocks, their outputs side by side or added.
+
+    Parameters
+    ----------
+    *blocks : Layer
+    combine : str
+        "concat" puts the outputs side by side along the last axis; "sum" adds them.
+    """
+
+    def __init__(self, *blocks: Layer, combine: str = "concat") -> None:
+        super().__init__(*blocks)
+        if combine not in ("concat", "sum"):
+            raise ConfigError(f"combine={combine!r}: expected 'concat' or 'sum'")
+        self.combine = combine
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Widths added up for "concat", the common shape for "sum"."""
+        shapes = [block.output_shape(input_shape) for block in self._blocks]
+        if self.combine == "sum":
+            if len(set(shapes)) > 1:
+                raise InvalidInputError(f"Parallel adds outputs of different shapes: {shapes}")
+            return shapes[0]
+        if len({shape[:-1] for shape in shapes}) > 1:
+            raise InvalidInputError(f"Parallel cannot put outputs of these shapes side by side: {shapes}")
+        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+    def config(self) -> dict[str, Any]:
+        """The blocks, and how outputs are combined."""
+        return {**super().config(), "combine": self.combine}
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, combine={self.combine!r})"
+
+    def _forward(self, params: ParameterMapping, x: Array, train: bool, key: Array | None) -> tuple[Array, Residuals]:
+        xp = namespace_of(x)
+        outputs, residuals = [], []
+        for (prefix, block), block_key in zip(self._numbered(), self._keys(train, key), strict=True):
+            y, kept = block.forward(Scope(params, prefix), x, train=train, key=block_key)
+            outputs.append(y)
+            residuals.append(Branch(kept, xp.zeros((0, y.shape[-1]), dtype=y.dtype, **placed_as(y))))
+        y = _total(outputs) if self.combine == "sum" else xp.concat(outputs, axis=-1)
+        return y, tuple(residuals)
+
+    def _backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array | None, dict[str, Array]]:
+        dxs, grads, start = [], {}, 0
+        for (prefix, block), branch in zip(self._numbered(), residuals, strict=True):
+            stop = start + branch.width.shape[1]
+            part = dy if self.combine == "sum" else dy[..., start:stop]
+            dx, own = block.backward(Scope(params, prefix), branch.residuals, part)
+            grads |= _prefixed(prefix, own)
+            if dx is not None:
+                dxs.append(dx)
+            start = stop
+        return (_total(dxs) if dxs else None), grads
+
+    def updated_buffers(self, params: ParameterMapping, residuals: Residuals) -> dict[str, Array]:
+        """Buffers of all branches after a forward pass in training."""
+        return super().updated_buffers(params, tuple(branch.residuals for branch in residuals))
+
+
+class Branch(NamedTuple):
+    """What a branch of `Parallel` keeps, and an empty array as wide as its output."""
+
+    residuals: Residuals
+    width: Array
+
+
+def check_dtype(dtype: str, device: Device) -> None:
+    """Raise ConfigError unless networks can be computed in `dtype` on that device."""
+    if dtype not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
+    device.backend.check_dtype(dtype)
+
+
+def _prefixed(prefix: str, grads: Mapping[str, Array]) -> dict[str, Array]:
+    return {prefix + name: grad for name, grad in grads.items()}
+
+
+def _total(arrays: list[Array]) -> Array:
+    total = arrays[0]
+    for array in arrays[1:]:
+        total = total + array
+    return total
+
+
+def _check_memory(needed: int, device: Device) -> None:
+    memory = device.backend.memory(device.name)
+    if memory is not None and needed > memory.free:
+        gib = 2**30
+        raise ResourceLimitError(
+            f"the parameters need {needed / gib:.1f} GiB, {device} has {memory.free / gib:.1f} GiB free: make the layers smaller"
+        )
+
+
+def _check_given(name: str, array: Array) -> None:
+    if not hasattr(array, "dtype") or not hasattr(array, "shape"):
+        raise InvalidTypeError(f"parameter {name!r} is a {type(array).__name__}: give an array")
+    if not is_floating(array):
+        raise InvalidTypeError(f"parameter {name!r} is {describe(array)}: give float32 or float64")
+    strides = getattr(array, "strides", None)
+    if strides is not None and any(step == 0 and n > 1 for step, n in zip(strides, array.shape, strict=True)):
+        raise InvalidInputError(f"parameter {name!r} overlaps itself (a broadcast view): it must own its memory; copy it first")

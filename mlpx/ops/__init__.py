@@ -1,0 +1,36 @@
+"""Equations: one family a file, forward beside backward, written over the Python Array API."""
+
+from mlpx.ops.activations import ACTIVATIONS as ACTIVATIONS
+from mlpx.ops.activations import identity as identity
+from mlpx.ops.activations import step as step
+from mlpx.ops.affine import affine as affine
+from mlpx.ops.cross_entropy import poisson as poisson
+from mlpx.ops.cross_entropy import sigmoid_cross_entropy as sigmoid_cross_entropy
+from mlpx.ops.cross_entropy import softmax_cross_entropy as softmax_cross_entropy
+from mlpx.ops.definition import OPS as OPS
+from mlpx.ops.definition import Op as Op
+from mlpx.ops.definition import op as op
+from mlpx.ops.definition import which as which
+from mlpx.ops.dropout import dropout as dropout
+from mlpx.ops.embedding import embedding as embedding
+from mlpx.ops.exponential_units import elu as elu
+from mlpx.ops.exponential_units import selu as selu
+from mlpx.ops.gated import gelu as gelu
+from mlpx.ops.gated import swish as swish
+from mlpx.ops.normalization import batch_norm as batch_norm
+from mlpx.ops.normalization import batch_norm_inference as batch_norm_inference
+from mlpx.ops.normalization import layer_norm as layer_norm
+from mlpx.ops.rectifiers import leaky_relu as leaky_relu
+from mlpx.ops.rectifiers import prelu as prelu
+from mlpx.ops.rectifiers import relu as relu
+from mlpx.ops.regression_losses import half_squared_error as half_squared_error
+from mlpx.ops.regression_losses import huber as huber
+from mlpx.ops.regression_losses import mae as mae
+from mlpx.ops.regression_losses import mse as mse
+from mlpx.ops.regression_losses import quantile as quantile
+from mlpx.ops.risk import l2 as l2
+from mlpx.ops.sigmoids import logistic as logistic
+from mlpx.ops.sigmoids import softplus as softplus
+from mlpx.ops.sigmoids import tanh as tanh
+from mlpx.ops.softmax import logsumexp as logsumexp
+from mlpx.ops.softmax import softmax as softmax

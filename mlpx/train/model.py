@@ -1,0 +1,218 @@
+"""A trained network: prediction and evaluation, tile by tile, on one device."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mlpx import losses, transfer
+from mlpx.layers.base import Layer
+from mlpx.losses import Loss
+from mlpx.namespace import namespace_of
+from mlpx.network import Network, check_dtype
+from mlpx.parameters import Parameters
+from mlpx.registry import Device
+from mlpx.store.model import ModelRecord, read_model, write_model
+from mlpx.train import inputs, metrics
+from mlpx.typing import Array
+
+MODEL_FILE = "model.safetensors"
+TILE_ROWS = 4096  # rows computed at once: bounds memory, long enough to fill any device
+
+
+class Model:
+    """A network with its parameters on a device, and the loss that says what its output means.
+
+    Attributes
+    ----------
+    net : Network
+    params : Parameters
+    loss : Loss
+    device : Device
+    dtype, precision : str
+    metrics : tuple of str
+        What `evaluate` reports beside the loss.
+    extras : dict
+        JSON values kept with the model: how its inputs are prepared, names of classes.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        params: Parameters,
+        loss: str | Loss,
+        *,
+        device: str | Device | None = None,
+        precision: str = "ieee",
+        metrics: Sequence[str] | None = None,
+        extras: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.net = net
+        self.loss = losses.get(loss)
+        self.device = transfer.device(params.flat if device is None else device)
+        self.params = params
+        self.dtype = str(np.dtype(str(params.dtype).rpartition(".")[2]))
+        check_dtype(self.dtype, self.device)
+        self.precision = precision
+        self.metrics = checked_metrics(self.loss, metrics)
+        self.extras = dict(extras or {})
+        self._compiled: Callable[..., Any] | None = None
+
+    def predict(self, x: Any) -> Array:
+        """The network's output (logits).
+
+        Parameters
+        ----------
+        x : (n, d) array, data frame or list of rows
+
+        Returns
+        -------
+        output : (n, k)
+            In x's library, on x's device (NumPy for lists and data frames).
+
+        Raises
+        ------
+        InvalidInputError, InvalidTypeError
+            If x does not fit the network.
+        """
+        given = inputs.table(x)
+        output = self.output(self.prepared(given))
+        home = transfer.device(given)
+        return output if home == self.device else transfer.to_device(output, home)
+
+    def predict_proba(self, x: Any) -> Array:
+        """What the loss's link makes of the output: softmax, sigmoid, exp or identity; (n, k), like `predict`."""
+        return self.loss.link(self.predict(x))
+
+    def evaluate(self, x: Any, y: Any, sample_weight: Any = None) -> dict[str, float]:
+        """Loss and metrics on given rows; the loss is that of the data, without the structural risk.
+
+        Returns
+        -------
+        results : dict of str to float
+            "loss", and each of `metrics`.
+        """
+        given = inputs.table(x)
+        prepared = self.prepared(given)
+        n_outputs = self.net.output_shape(tuple(prepared.shape))[-1]
+        targets = inputs.targets(y, given, self.loss, n_outputs, self.device, self.dtype)
+        weights = None if sample_weight is None else inputs.sample_weights(sample_weight, given, self.device, self.dtype)
+        values = transfer.to_numpy(self.measure(prepared, targets, weights))
+        return dict(zip(("loss", *self.metrics), map(float, values), strict=True))
+
+    def prepared(self, given: Array) -> Array:
+        """A checked table, on this model's device, in its dtype, finite, of the width the network takes."""
+        self.net.output_shape(tuple(given.shape))
+        return inputs.placed(given, self.device, self.dtype, "x")
+
+    def output(self, x: Array) -> Array:
+        """The network's output for a prepared x."""
+        xp = namespace_of(x)
+        parts = [
+            self._run((self.params.flat, self._buffers(), x[start : start + TILE_ROWS, :]))
+            for start in range(0, x.shape[0], TILE_ROWS)
+        ]
+        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
+
+    def measure(self, x: Array, targets: Array, weights: Array | None = None) -> Array:
+        """Loss and metrics for prepared arrays, one vector on the device: nothing is read here."""
+        xp = namespace_of(x)
+        output = self.output(x)
+        values = [self.loss.value(output, targets, weights)]
+        values += [metrics.get(name, self.loss)(output, targets, weights) for name in self.metrics]
+        return xp.stack([xp.astype(value, output.dtype, copy=False) for value in values])
+
+    def with_params(self, params: Parameters) -> Model:
+        """The same model with other parameters of the same layout, sharing what is compiled."""
+        self.params = params
+        return self
+
+    def save(self, path: str | Path, *, overwrite: bool = True) -> None:
+        """Write a safetensors file that `mlpx.load` reads.
+
+        Raises
+        ------
+        CheckpointWriteError
+            If it cannot be written.
+        ConfigError
+            If the loss is a function of your own: a file cannot hold it.
+        """
+        named = {**self.params, **(self.params.buffers or {})}
+        arrays = {name: transfer.to_numpy(array) for name, array in named.items()}
+        write_model(path, ModelRecord(self.net, arrays, self.loss, self.precision, self.metrics, self.extras), overwrite=overwrite)
+
+    def _buffers(self) -> Array:
+        assert self.params.buffers is not None  # every network's parameters have a vector for them, if an empty one
+        return self.params.buffers.flat
+
+    def _run(self, batch: tuple[Array, Array, Array]) -> Array:
+        with self.device.backend.precision(self.precision):
+            if self._compiled is None:
+                self._compiled = self.device.backend.compile(self._forward, ((), batch))
+            return self._compiled((), batch)[1]
+
+    def _forward(self, state: tuple[()], batch: tuple[Array, Array, Array]) -> tuple[tuple[()], Array]:
+        flat, buffers, x = batch
+        params = Parameters(self.net.layout, flat, Parameters(self.net.buffer_layout, buffers))
+        return state, self.net.forward(params, x)[0]
+
+
+def load(
+    path: str | Path,
+    device: str | Device = "auto",
+    *,
+    own_layers: Sequence[type[Layer]] = (),
+    loss: str | Loss | None = None,
+) -> Model:
+    """A model that `Trainer.save` or `mlpx train` wrote.
+
+    Parameters
+    ----------
+    path : path
+        The file, or a run folder that holds `model.safetensors`.
+    device : str or Device
+        Where it is to compute.
+    own_layers : sequence of Layer subclasses
+        Layers of your own in its network.
+    loss : str or Loss, optional
+        In place of the one in the file.
+
+    Returns
+    -------
+    model : Model
+        With `predict`, `predict_proba` and `evaluate`.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointCorruptError, CheckpointVersionError, CheckpointMismatchError
+        If the file cannot be used.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / MODEL_FILE).exists():
+        path = path / MODEL_FILE
+    record = read_model(path, own_layers, None if loss is None else losses.get(loss))
+    goal = transfer.device(device)
+    on_device = {name: transfer.to_device(array, goal) for name, array in record.arrays.items()}
+    params = record.net.parameters(on_device)
+    return Model(
+        record.net, params, record.loss, device=goal, precision=record.precision, metrics=record.metrics, extras=record.extras
+    )
+
+
+def checked_metrics(loss: Loss, names: Sequence[str] | None) -> tuple[str, ...]:
+    """The metrics asked for, or those that go with the loss; ConfigError for an unknown one."""
+    chosen = tuple(loss.default_metrics if names is None else names)
+    for name in chosen:
+        metrics.get(name, loss)
+    return chosen
+
+
+def warn_of_nan(row: Mapping[str, float]) -> None:
+    """Warn of metrics that are NaN: they are never chosen as best."""
+    for name, value in row.items():
+        if name.startswith("validation_") and value != value:
+            warnings.warn(f"{name} is NaN in epoch {row['epoch']:.0f}; it is never taken as the best", stacklevel=2)
