@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -45,7 +45,7 @@ class Backend:
 
     def probe(self) -> Availability:
         """Say whether the library can work here, without importing it where that can be told otherwise."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} says nothing of whether it can work: it must define probe()")
 
     def version(self) -> str:
         """The installed version of the library, or an empty string."""
@@ -73,7 +73,7 @@ class Backend:
 
     def to_numpy(self, array: Array) -> np.ndarray:
         """A new NumPy array with the values and dtype of one of this library's arrays."""
-        return np.array(np.from_dlpack(array, device="cpu", copy=True))
+        return np.array(np.from_dlpack(cast("Any", array), device="cpu", copy=True))
 
     def move(self, array: Array, device: str) -> Array:
         """One of this library's arrays, copied to another of its devices."""

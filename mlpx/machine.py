@@ -57,7 +57,9 @@ def imports_cleanly(library: str, cure: str) -> Availability:
         importlib.import_module(library)
     except Exception as error:
         said = " ".join(str(error).split())[:200] or "no message"
-        return Availability(False, f"{library} is installed but does not import ({type(error).__name__}: {said})", f"reinstall it: {cure}")
+        return Availability(
+            False, f"{library} is installed but does not import ({type(error).__name__}: {said})", f"reinstall it: {cure}"
+        )
     return Availability(True)
 
 

@@ -196,7 +196,10 @@ def _owner(kind: type) -> Backend | None:
 def kernel_for(op_name: str, array: Any) -> Callable[..., Any] | None:
     """The kernel that stands in for an op's definition on arrays of this type, if there is one."""
     kind = type(array)
-    owner = _OWNERS[kind] if kind in _OWNERS else _owner(kind)
+    try:
+        owner = _OWNERS[kind]
+    except KeyError:
+        owner = _owner(kind)
     return None if owner is None else owner.kernels.get(op_name)
 
 

@@ -14,8 +14,8 @@ from mlpx import random
 from mlpx.losses import Loss
 from mlpx.namespace import constant, namespace_of, placed_as
 from mlpx.network import Network
-from mlpx.optim import Optimizer, clip_by_global_norm, clip_by_value, ema_update
 from mlpx.ops.risk import l2
+from mlpx.optim import Optimizer, clip_by_global_norm, clip_by_value, ema_update
 from mlpx.parameters import Parameters
 from mlpx.typing import Array
 
@@ -88,9 +88,7 @@ class Objective:
     loss: Loss
     l2: float = 0.0
 
-    def gradient(
-        self, params: Parameters, batch: Batch, key: Array | None
-    ) -> tuple[Array, Array, Any]:
+    def gradient(self, params: Parameters, batch: Batch, key: Array | None) -> tuple[Array, Array, Any]:
         """Value (0-d), gradient (flat), and residuals of the forward pass, in training mode."""
         output, residuals = self.net.forward(params, batch.x, train=True, key=key)
         weights = None if isinstance(batch.weights, tuple) else batch.weights
@@ -135,7 +133,7 @@ class Descent:
         params, moments = self.optimizer.update(state.params, grads, state.optimizer, rate)
         average = state.average
         if self.ema_decay is not None:
-            average = ema_update(average, params, self.ema_decay)
+            average = ema_update(average, params, decay=self.ema_decay)
         return state._replace(params=params, optimizer=moments, average=average)
 
 
@@ -153,7 +151,7 @@ def initial_state(params: Parameters, optimizer: Optimizer, seed: int, *, averag
         cursor=xp.zeros((), dtype=xp.int32, **where),
         key=xp.asarray(key.tolist(), dtype=xp.int32, **where),
         rate_scale=constant(1.0, params.flat),
-        average=xp.asarray(params.flat, copy=True) if averaged else (),
+        average=xp.zeros_like(params.flat) if averaged else (),
         totals=empty_totals(params.flat),
     )
 

@@ -67,7 +67,9 @@ def device(spec: str | Device | Array = "auto") -> Device:
     chosen = index or present[0]
     if chosen not in present:
         here = ", ".join(str(Device(backend, one)) for one in present)
-        raise BackendMissingError(f"there is no device {spec!r} on this machine (present: {here}); choose one of these or 'auto'")
+        raise BackendMissingError(
+            f"there is no device {spec!r} on this machine (present: {here}); choose one of these or 'auto'"
+        )
     return Device(backend, chosen)
 
 

@@ -12,8 +12,8 @@ import random
 import threading
 import time
 import tracemalloc
+import warnings
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +39,13 @@ def npy_bytes(header: str, body: str = "", version=(1, 0), claimed_header: int |
 
 
 def write_npz(path: Path, members: list[dict]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two members of one name are what a case is about
         for member in members:
-            content = member["raw"].encode() if "raw" in member else npy_bytes(
-                member["header"], member.get("body", ""), zeros=member.get("zeros", 0)
+            content = (
+                member["raw"].encode()
+                if "raw" in member
+                else npy_bytes(member["header"], member.get("body", ""), zeros=member.get("zeros", 0))
             )
             packing = member.get("compression", zipfile.ZIP_DEFLATED if "zeros" in member else zipfile.ZIP_STORED)
             archive.writestr(zipfile.ZipInfo(member["name"]), content, packing)
@@ -108,7 +111,7 @@ def prepare(folder: Path, case: dict) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['case']}-{case['name']}" for case in CASES])
-def test_bad_file_is_refused_with_its_phrase_soon_and_in_little_memory(case, tmp_path, record_property):
+def test_bad_file_is_refused_with_its_phrase_soon_and_in_little_memory(case, tmp_path):
     if case["file"].endswith(".parquet"):
         pytest.importorskip("pyarrow", reason="pip install 'mlpx[data]'")
     source = prepare(tmp_path, case)
@@ -149,28 +152,50 @@ def test_a_fifo_with_a_waiting_writer_is_refused_too(tmp_path):
         os.close(reader)
 
 
-@pytest.mark.parametrize("change", ["truncate", "append", "rewrite"])
+def append(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("3,4\n")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda path: os.truncate(path, 3), append, lambda path: path.write_text("b,y\n3,4\n")],
+    ids=["truncate", "append", "rewrite"],
+)
 def test_file_changed_while_it_is_read_is_refused(tmp_path, change):
     path = tmp_path / "t.csv"
     path.write_text("a,y\n1,2\n")
     os.utime(path, (1, 1))
     with pytest.raises(DataFileError, match="changed while it was read: 8 bytes at the start"), reading(path):
-        match change:
-            case "truncate":
-                os.truncate(path, 3)
-            case "append":
-                with path.open("a") as file:
-                    file.write("3,4\n")
-            case "rewrite":
-                path.write_text("b,y\n3,4\n")
+        change(path)
+
+
+def test_file_that_may_not_be_read_is_named_for_every_user(tmp_path, monkeypatch):
+    def refuse(path, flags):
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n")
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(DataFileError, match=r"t\.csv: cannot be read: Permission denied"):
+        read(tmp_path / "t.csv")
+
+
+def test_failing_disk_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y\n1,2\n")
+    with pytest.raises(DataFileError, match=r"t\.csv: cannot be read: Input/output error"), reading(tmp_path / "t.csv"):
+        raise OSError(5, "Input/output error")
 
 
 def test_change_is_named_rather_than_the_damage_it_caused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a,y\n1,2\n")
-    with pytest.raises(DataFileError, match=r"8 bytes at the start, 3 now") as caught, reading(path):
+
+    def shorten_and_fail() -> None:
         os.truncate(path, 3)
         raise DataFileError("a row is short")
+
+    with pytest.raises(DataFileError, match=r"8 bytes at the start, 3 now") as caught, reading(path):
+        shorten_and_fail()
     assert str(caught.value.__cause__) == "a row is short"
 
 
@@ -311,7 +336,13 @@ def test_parquet_round_trip(tmp_path):
     table = read(tmp_path / "t.parquet", target="s")
     assert table.names == tuple(columns)
     assert table.target == "s"
-    expected = {"i": [1.0, -2.0, 3.0], "f": [0.5, 1e300, 0.0], "h": [0.25, 2.0, 3.0], "b": [1.0, 0.0, 1.0], "d": [1.0, 2.0, 3.0]}
+    expected = {
+        "i": [1.0, -2.0, 3.0],
+        "f": [0.5, 1e300, 0.0],
+        "h": [0.25, 2.0, 3.0],
+        "b": [1.0, 0.0, 1.0],
+        "d": [1.0, 2.0, 3.0],
+    }
     for name, values in expected.items():
         assert table.columns[name].dtype == np.float64
         assert table.columns[name].tolist() == values
@@ -345,12 +376,10 @@ def test_parquet_nulls_unread_types_and_damage(tmp_path):
             read(path)
 
 
-def test_parquet_that_claims_a_billion_rows_is_refused(tmp_path):
+def test_parquet_that_holds_far_more_than_its_size_is_refused(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="pip install 'mlpx[data]'")
     import pyarrow.parquet as pq
 
-    constant = pa.RunEndEncodedArray.from_arrays([20_000_000], [1.0]).cast(pa.float64()) if False else None
-    del constant
     with pq.ParquetWriter(tmp_path / "t.parquet", pa.schema([("a", pa.float64())]), compression="zstd") as writer:
         part = pa.table({"a": np.zeros(10**6)})
         for _ in range(20):
@@ -364,8 +393,3 @@ def test_missing_package_is_named_with_its_cure(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     with pytest.raises(ConfigError, match=r"pip install 'mlpx\[data\]'"):
         read(tmp_path / "t.parquet")
-
-
-def test_zlib_is_what_decides_about_checksums():
-    """The damaged member of the table differs from the written one: its case would pass unnoticed otherwise."""
-    assert zlib.crc32(b"\x00") != zlib.crc32(b"\x40")

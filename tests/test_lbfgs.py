@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -278,12 +278,12 @@ LINES = {  # φ(α), φ'(α); Moré & Thuente (1994), section 5: functions 1, 2 
     "one": (lambda a: -a / (a * a + 2), lambda a: (a * a - 2) / (a * a + 2) ** 2),
     "two": (lambda a: (a + 0.004) ** 5 - 2 * (a + 0.004) ** 4, lambda a: 5 * (a + 0.004) ** 4 - 8 * (a + 0.004) ** 3),
     "wells": (lambda a: math.cos(a) - 1.1 - 0.1 * a, lambda a: -math.sin(a) - 0.1),
+    "pit": (lambda a: (a - 3) ** 2 if a < 5 else -math.inf, lambda a: 2 * (a - 3) if a < 5 else math.nan),
     "walls": (lambda a: (a - 3) ** 2 if a < 5 else math.nan, lambda a: 2 * (a - 3)),
 }
 
 
-@pytest.mark.parametrize("first", [1e-3, 1e-1, 1.0, 10.0, 1e3])
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize(("line", "first"), [*product(LINES, [1e-3, 1e-1, 1.0, 10.0, 1e3]), ("walls", 1e12)])
 def test_accepted_steps_satisfy_the_strong_wolfe_conditions(line, first):
     value, slope = LINES[line]
     none = np.zeros(0)
@@ -309,3 +309,14 @@ def test_rounding_does_not_hide_a_minimum_from_the_search():
     assert found is not None
     assert calls == 1
     assert StrongWolfe(at, at(0.0), 0.0, 20).search(0.5).accepted is None
+
+
+def test_a_cliff_ends_the_search_at_its_edge():
+    # φ falls with slope −1 up to 1 and jumps there: no step satisfies the curvature condition, the bracket shrinks to nothing.
+    def at(step):
+        return Trial(step, -step if step <= 1 else 100.0, -1.0 if step <= 1 else 1.0, *[np.zeros(0)] * 3)
+
+    found, calls = StrongWolfe(at, at(0.0), 0.0, 10_000).search(3.0)
+    assert found is not None
+    assert 1 - np.finfo(np.float64).eps <= found.step <= 1
+    assert calls < 1000

@@ -207,7 +207,8 @@ def test_learned_parameters_at_extreme_finite_input_give_finite_results(dtype):
 )
 def test_infinite_input_gives_the_limits(name, low, high, dtype):
     a, _ = ops.ACTIVATIONS[name](np.asarray([-np.inf, np.inf], dtype=dtype))
-    np.testing.assert_array_equal(a, np.asarray([low, high], dtype=dtype))
+    # Infinities and zeros must be exact; λα is a rounded product.
+    assert budgets.error_in_eps(a, np.asarray([low, high]), dtype) <= budgets.of("elementwise")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import tomllib
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -87,7 +88,9 @@ class Faulty(Plain):
 
 
 def test_names_come_from_the_projects_entry_points_numpy_first():
-    declared = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["entry-points"][registry.ENTRY_POINT_GROUP]
+    declared = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["entry-points"][
+        registry.ENTRY_POINT_GROUP
+    ]
     assert set(declared) <= set(registry.names())
     assert registry.names()[0] == "numpy"
     assert list(registry.names()[1:]) == sorted(registry.names()[1:])
@@ -165,7 +168,9 @@ def test_a_library_that_is_too_old_is_not_imported(tmp_path, monkeypatch):
     assert found == Availability(False, "oldlib 1.9.2 is older than 1.10", "C")
 
 
-@pytest.mark.parametrize(("text", "numbers"), [("2.13.0+cpu", (2, 13, 0)), ("14.0.0a1", (14, 0, 0)), ("15", (15,)), ("dev", ())])
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("2.13.0+cpu", (2, 13, 0)), ("14.0.0a1", (14, 0, 0)), ("15", (15,)), ("dev", ())]
+)
 def test_release_numbers(text, numbers):
     assert machine.release(text) == numbers
 
@@ -197,7 +202,7 @@ def test_a_faulty_probe_is_an_answer(register):
     found = transfer.backends()["faulty"]
     assert not found.ok
     assert "no such luck" in found.reason
-    with pytest.raises(BackendMissingError, match="faulty.*no such luck.*Cure: reinstall or remove"):
+    with pytest.raises(BackendMissingError, match=r"faulty.*no such luck.*Cure: reinstall or remove"):
         registry.require("faulty")
 
 
@@ -240,7 +245,7 @@ def test_kernels_stand_in_for_ops_of_their_name_on_their_librarys_arrays(registe
         return "twin", (a, weight, bias)
 
     class WithKernels(Plain):
-        kernels = {"affine": twin}
+        kernels: ClassVar = {"affine": twin}
 
     register(WithKernels())
     mine, plain = np.ones((2, 3)).view(PlainArray), np.ones((2, 3))
@@ -353,7 +358,7 @@ def test_tracers_are_known_by_their_type():
 
     def look(x):
         seen[type(x).__name__] = (is_tracer(x), registry.backend_of(x).name, namespace_of(x, jax.numpy.ones(2)).__name__)
-        with pytest.raises(InvalidTypeError, match="JAX tracer .*outside of the transformed function"):
+        with pytest.raises(InvalidTypeError, match=r"JAX tracer .*outside of the transformed function"):
             transfer.to_numpy(x)
         with pytest.raises(InvalidTypeError, match="JAX tracer"):
             transfer.device(x)
@@ -380,8 +385,10 @@ def stranger(tmp_path) -> Path:
     metadata = tmp_path / "mlpx_stranger-0.1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    lines = [f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
-             for group, entries in project["entry-points"].items()]
+    lines = [
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in project["entry-points"].items()
+    ]
     (metadata / "entry_points.txt").write_text("".join(lines))
     return tmp_path
 
@@ -444,5 +451,10 @@ def test_the_guide_shows_the_very_package_that_is_tested():
 
 def test_the_guide_speaks_of_every_method_there_is():
     text = GUIDE.read_text(encoding="utf-8")
-    public = {name for name in vars(Backend) if not name.startswith("_")} - {"name", "libraries", "version", "no_such_precision"}
+    public = {name for name in vars(Backend) if not name.startswith("_")} - {
+        "name",
+        "libraries",
+        "version",
+        "no_such_precision",
+    }
     assert not {name for name in public if name not in text}

@@ -103,7 +103,13 @@ def mlpx_file(arrays, metadata, *, version=1, format_name="mlpx", extra=None, sh
 
 
 ARRAYS = {"0.weight": np.arange(12, dtype="float32").reshape(4, 3), "step": np.asarray(7, dtype="int64")}
-METADATA = {"network": [{"kind": "dense", "units": 4}], "learning rate": 1e-3, "note": 'Ünïcode "quoted" ', "none": None, "ok": True}
+METADATA = {
+    "network": [{"kind": "dense", "units": 4}],
+    "learning rate": 1e-3,
+    "note": 'Ünïcode "quoted" ',
+    "none": None,
+    "ok": True,
+}
 
 
 def assert_same(found, expected):
@@ -459,6 +465,11 @@ def test_a_sparse_file_of_4_terabytes_is_refused_before_the_library(tmp_path, mo
     start = time.perf_counter()
     with pytest.raises(ResourceLimitError, match="GiB"):
         read_arrays(path)
+    head = file_of({"__metadata__": OURS, "a": entry()})
+    path.write_bytes(head)
+    os.truncate(path, size)
+    with pytest.raises(CheckpointCorruptError, match=f"{size} bytes long, but its header claims"):
+        read_arrays(path)
     assert time.perf_counter() - start < 2
 
 
@@ -577,7 +588,7 @@ def test_fuzzed_files_give_a_named_error_or_the_same_content(tmp_path):
     write_arrays(path, ARRAYS | {"mask": values((50,), "bool"), "moments": values((4, 3), "float64")}, METADATA)
     original, intact = path.read_bytes(), 0
     expected, expected_metadata = read_arrays(path)
-    for data in mutations(original, 4000, seed=20240229):
+    for data in mutations(original, 2000, seed=20240229):
         path.write_bytes(data)
         try:
             arrays, metadata = read_arrays(path)
@@ -586,7 +597,7 @@ def test_fuzzed_files_give_a_named_error_or_the_same_content(tmp_path):
         assert_same(arrays, expected)
         assert metadata == expected_metadata
         intact += 1
-    assert intact < 400  # the fuzzer damages
+    assert intact < 200  # the fuzzer damages
 
 
 HOSTILE = """
@@ -637,6 +648,7 @@ def test_bombs_and_hostile_files_run_nothing_and_stay_small(tmp_path):
         "open string": file_of(b'{"' + b"\\" * (room - 8)),
         "quotes": file_of(b'"' * room),
         "escaped quotes": file_of(b'"' + b'\\"' * (room // 2 - 1)),
+        "late duplicate": file_of(b"{" + b"".join(b'"%06d":0,' % i for i in range(room // 11 - 2)) + b'"000001":0}'),
         "metadata": file_of({"__metadata__": {"mlpx": "[" * 10**6}}),
         "pickle": pickle.dumps(print),
         "claim": DAMAGED["4 TB claimed"],
@@ -699,7 +711,7 @@ def test_errors_are_public():
 
 @pytest.mark.parametrize("text", [b"{", b"", b'{"a":1}x', "[-Infinity]", b"\xff\xfe{\0}\0", '["' + "\\"])
 def test_strict_json_refuses(text):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # json and codecs have their own words for it
         strict_json.decode(text)
 
 

@@ -60,6 +60,13 @@ class WritesInput(Right):
         return dy * (1 - t * t)
 
 
+class WritesFirst(Right):
+    def forward(self, x, weight, bias):
+        y, residuals = super().forward(x, weight, bias)
+        x[:, :] = x * 2
+        return y, residuals
+
+
 class PromotesToFloat64(Right):
     def scale(self, x):
         xp = namespace_of(x)
@@ -255,11 +262,15 @@ def test_the_right_op_and_layer_pass_everywhere():
     check_layer(SerialisablePlanted("Right"), (7, 5))
 
 
-@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-@pytest.mark.parametrize("name", ["numpy", "numpy:readonly", "strict:device1", "strict:static", "torch:meta", "jax:jit"])
+@pytest.mark.parametrize(
+    ("mistake", "name"),
+    [
+        pytest.param(mistake, name, id=f"{mistake.__name__}-{name}")
+        for mistake in MISTAKES
+        for name in sorted(MISTAKES[mistake])
+    ],
+)
 def test_a_mistake_in_an_op_is_caught_by_the_variants_that_see_it(mistake, name):
-    if name not in MISTAKES[mistake]:
-        pytest.skip(f"{name} need not see {mistake.__name__}")
     if not works(name):
         pytest.skip(f"{name} does not work here")
     assert catches(check_op, op_of(mistake()), variant(name))
@@ -294,7 +305,8 @@ def test_messages_name_op_variant_dtype_what_and_how_much():
         check_op, op_of(PromotesToFloat64()), "numpy"
     )
     assert "op planted on strict:device1" in message(check_op, op_of(UsesNumPy()), "strict:device1")
-    assert "input dy was modified" in message(check_op, op_of(WritesInput(), smooth=False), variant("numpy"))
+    assert "read-only" in message(check_op, op_of(WritesInput()), variant("numpy"))
+    assert "input x was modified" in message(check_op, op_of(WritesFirst(), differentiable=()), variant("numpy"))
     assert "second run" in message(check_op, op_of(NotPure()), variant("numpy"))
     assert "with an empty batch: raised IndexError: no rows" in message(check_op, op_of(RefusesEmpty()), variant("numpy"))
     assert "not contiguous" in message(check_op, op_of(NeedsContiguous()), variant("numpy"))
@@ -326,7 +338,9 @@ def test_bad_input_must_be_refused_with_the_declared_error_and_words(error, matc
 
 
 def test_bad_input_that_is_accepted_is_caught():
-    bad = BadInput(inputs=lambda draw: (draw.normal(7, 5), draw.normal(UNITS, 5), draw.normal(UNITS)), error=ValueError, match="")
+    bad = BadInput(
+        inputs=lambda draw: (draw.normal(7, 5), draw.normal(UNITS, 5), draw.normal(UNITS)), error=ValueError, match=""
+    )
     assert "was accepted" in message(check_op, op_of(Right(), bad=(bad,)), variant("numpy"))
 
 
@@ -354,7 +368,9 @@ def test_a_layer_that_names_its_gradients_otherwise_is_caught():
             dx, gradients = super().backward(params, residuals, dy)
             return dx, {"weight": gradients["weight"], "offset": gradients["bias"]}
 
-    assert "offset" in message(check_layer, Misnamed("Right"), (7, 5), "numpy") or True
+    assert "gave gradients of weight, offset; specs are weight, bias" in message(
+        check_layer, Misnamed("Right"), (7, 5), "numpy"
+    )
 
 
 def test_a_layer_whose_configuration_makes_another_layer_is_caught():
@@ -426,7 +442,7 @@ class SquareLoss:
         xp = namespace_of(output, targets)
         error = output - targets
         rows = xp.sum(error * error, axis=1) / 2
-        n = 1 if self.mistake == "sum" else output.shape[0]
+        n = 1 if self.mistake == "sum" else max(output.shape[0], 1)
         shares = xp.full(rows.shape, 1 / n, dtype=rows.dtype, **placed_as(rows))
         if weights is not None:
             shares = weights / xp.sum(weights) if self.mistake != "weights" else weights * 2 / xp.sum(weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -295,6 +296,19 @@ def test_torch_steps_run_without_autograd_and_repeat_bit_for_bit():
     assert compiled.__name__ == "step"
 
 
+@pytest.mark.parametrize(("setting", "compiles"), [(None, False), ("0", False), ("1", True)])
+def test_torchs_compiler_runs_only_where_the_environment_asks(monkeypatch, setting, compiles):
+    needs("torch")
+    import torch
+
+    monkeypatch.delenv("MLPX_TORCH_COMPILE", raising=False)
+    if setting is not None:
+        monkeypatch.setenv("MLPX_TORCH_COMPILE", setting)
+    monkeypatch.setattr(torch, "compile", lambda step: lambda *arguments: ("compiled", step(*arguments)))
+    run = registry.find("torch").compile(lambda state, batch: (torch.is_grad_enabled(), state + batch), ())
+    assert run(1, 2) == (("compiled", (False, 3)) if compiles else (False, 3))
+
+
 def _torch_precision() -> tuple[str, ...]:
     import torch
 
@@ -312,10 +326,11 @@ def test_torchs_precision_is_set_for_a_while_and_put_back(before, asked, inside)
     try:
         torch.set_float32_matmul_precision(before)
         outside = _torch_precision()
-        with pytest.raises(ZeroDivisionError), registry.find("torch").precision(asked):
-            assert torch.get_float32_matmul_precision() == inside
-            assert torch.backends.cuda.matmul.allow_tf32 == (asked == "tf32")
+        seen = None
+        with suppress(ZeroDivisionError), registry.find("torch").precision(asked):
+            seen = torch.get_float32_matmul_precision(), torch.backends.cuda.matmul.allow_tf32
             raise ZeroDivisionError
+        assert seen == (inside, asked == "tf32")
         assert _torch_precision() == outside
     finally:
         torch.set_float32_matmul_precision(untouched)
@@ -429,7 +444,9 @@ def test_jax_without_64_bit_dtypes_refuses_them_instead_of_narrowing():
         assert str(transfer.to_device(np.ones(2), "jax").dtype) == "float64"
     """
     environment = {**os.environ, "JAX_ENABLE_X64": "0", "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "refused\n"
 
@@ -470,7 +487,9 @@ def test_jax_on_two_devices_and_odd_dtypes():
         "JAX_PLATFORMS": "cpu",
         "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
     }
-    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, env=environment, check=False
+    )
     assert done.returncode == 0, done.stderr
     mixed, spread, key = done.stdout.splitlines()
     assert mixed == "mixed"

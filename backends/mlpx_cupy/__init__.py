@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,11 +103,19 @@ class CuPyBackend(Backend):
     def precision(self, name: str) -> AbstractContextManager[None]:
         """IEEE float32 whatever CUPY_TF32 says, or TF32; process-wide, and put back at the end.
 
-        ConfigError where this CuPy has no such switch and CUPY_TF32 is set.
+        ConfigError too where this CuPy has no switch and CUPY_TF32 says otherwise.
         """
         if name not in PRECISIONS:
             raise self.no_such_precision(name, *PRECISIONS)
-        return _compute_type(name)
+        switch = _switch()
+        if switch is not None:
+            return _compute_type(switch, name)
+        if (name == "tf32") == (os.environ.get("CUPY_TF32", "0") not in ("", "0")):
+            return nullcontext()
+        raise ConfigError(
+            f"precision={name!r} cannot be promised: this CuPy has no switch for TF32 but CUPY_TF32, which is read once; "
+            f"start Python with CUPY_TF32={int(name == 'tf32')}, or install CuPy 14"
+        )
 
     def synchronize(self, device: str) -> None:
         """Wait for every stream of a GPU."""
@@ -118,40 +126,35 @@ class CuPyBackend(Backend):
         return Memory(*self.native_device(device).mem_info)
 
 
-@contextmanager
-def _compute_type(precision: str) -> Iterator[None]:
-    """CuPy's compute type for float32 products, set for a while.
+class Switch(NamedTuple):
+    """CuPy's reader and writer of the compute type of a dtype's products, and the type for each precision."""
 
-    CuPy has no public switch: CUPY_TF32 is read once a process. Its own tests use the functions used here.
-    """
-    switch = _switch()
-    if switch is None:
-        if precision == "tf32" or os.environ.get("CUPY_TF32", "0") not in ("", "0"):
-            raise ConfigError(
-                f"precision={precision!r} cannot be promised: this CuPy has no switch for TF32 but CUPY_TF32, which is read "
-                f"once; start Python with CUPY_TF32={int(precision == 'tf32')}, or install CuPy 14"
-            )
-        yield
-        return
-    read, write, types = switch
-    before = read(np.float32)
-    write(np.float32, types[precision])
-    try:
-        yield
-    finally:
-        write(np.float32, before)
+    read: Callable[[Any], int]
+    write: Callable[[Any, int], None]
+    types: Mapping[str, int]
 
 
-def _switch() -> tuple[Callable[[Any], int], Callable[[Any, int], None], Mapping[str, int]] | None:
-    """CuPy's reader and writer of compute types and the two types that matter, where it has them."""
+def _switch() -> Switch | None:
+    """CuPy's switch, where it has one: it is not public, and CUPY_TF32, which is, is read once a process."""
     import cupy
 
     try:
         routines = cupy._core._routines_linalg
         types = {"ieee": routines.COMPUTE_TYPE_FP32, "tf32": routines.COMPUTE_TYPE_TF32}
-        return cupy._core.get_compute_type, cupy._core.set_compute_type, types
+        return Switch(cupy._core.get_compute_type, cupy._core.set_compute_type, types)
     except AttributeError:
         return None
+
+
+@contextmanager
+def _compute_type(switch: Switch, precision: str) -> Iterator[None]:
+    """The compute type of float32 products, set for a while."""
+    before = switch.read(np.float32)
+    switch.write(np.float32, switch.types[precision])
+    try:
+        yield
+    finally:
+        switch.write(np.float32, before)
 
 
 def _arrays(value: Any) -> Iterator[Any]:

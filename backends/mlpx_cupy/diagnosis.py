@@ -30,7 +30,7 @@ _STATUS = {
     100: ("the driver finds no GPU (cuInit returned 100){visible}", "{show_gpu}"),
     304: (
         "the operating system refused the driver (cuInit returned 304)",
-        "check the permissions of the /dev/nvidia* files and that no other library (numba.cuda) broke the driver in this process",
+        "check the permissions of /dev/nvidia*, and that no other library (numba.cuda) broke the driver in this process",
     ),
     802: (
         "the GPUs are not ready yet (cuInit returned 802)",
@@ -128,7 +128,7 @@ def missing_libraries(names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         try:
             load_nvidia_dynamic_lib(name)
-        except Exception:  # noqa: PERF203 - not found, or found and not loadable: for the user the same
+        except Exception:  # not found, or found and not loadable: for the user the same
             missing.append(name)
     return tuple(missing)
 
@@ -141,7 +141,9 @@ def _package_finding(packages: Mapping[str, str], module: bool) -> tuple[str, st
     if len(packages) > 1:
         return f"{len(packages)} CuPy packages are installed ({names}); they overwrite each other's files", _reinstall(packages)
     if not module:
-        return f"{names} is installed, but its module cupy is gone, as happens when another CuPy is removed", _reinstall(packages)
+        return f"{names} is installed, but its module cupy is gone, as happens when another CuPy is removed", _reinstall(
+            packages
+        )
     if "rocm" in names.lower():
         return f"{names} is built for AMD GPUs", f"pip uninstall {names}, then {CURE}"
     version = next(iter(packages.values()), "")
@@ -186,7 +188,8 @@ def _status_finding(status: int, environment: Mapping[str, str]) -> tuple[str, s
         "check nvidia-smi; a container needs --gpus all" if chosen is None else "unset CUDA_VISIBLE_DEVICES, or set it to 0"
     )
     reason, cure = _STATUS.get(
-        status, (f"the NVIDIA driver failed with status {status}", "look the number up among CUDA's CUresult values; try nvidia-smi")
+        status,
+        (f"the NVIDIA driver failed with status {status}", "look the number up among CUDA's CUresult values; try nvidia-smi"),
     )
     return reason.format(visible=visible), cure.format(show_gpu=show_gpu)
 

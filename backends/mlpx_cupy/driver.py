@@ -1,4 +1,4 @@
-"""The CUDA driver, asked directly: told apart in a tenth of a millisecond, without CuPy, are no driver, a broken one, no GPU."""
+"""The CUDA driver, asked without CuPy: a tenth of a millisecond tells no driver from a broken one from no GPU."""
 
 from __future__ import annotations
 

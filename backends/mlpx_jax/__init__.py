@@ -6,7 +6,7 @@ The library is imported only when it is used. Arrays are copied in and out: JAX 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
@@ -58,10 +58,10 @@ class JaxBackend(Backend):
 
     def device_name(self, array: Any) -> str:
         """Where an array is; InvalidTypeError for one spread over several devices."""
-        where = tuple(array.devices())
+        where = list(array.devices())
         if len(where) > 1:
             raise InvalidTypeError(
-                f"expected an array on one device, got one spread over {len(where)}; gather it with jax.device_put(array, device)"
+                f"expected an array on one device, got one spread over {len(where)}; gather it with jax.device_put first"
             )
         return _name_of(where[0])
 
@@ -150,15 +150,13 @@ def _devices() -> dict[str, Any]:
         raise BackendMissingError(
             f"JAX finds no device: {error}. Cure: unset JAX_PLATFORMS, or set JAX_PLATFORMS=cpu"
         ) from None
-    try:
+    with suppress(RuntimeError):  # JAX_PLATFORMS may leave the CPU out
         present += [device for device in jax.devices("cpu") if device not in present]
-    except RuntimeError:  # JAX_PLATFORMS leaves the CPU out
-        pass
     return {_name_of(device): device for device in present}
 
 
 def _name_of(device: Any) -> str:
-    """ "cpu" for the first CPU device, "cuda:0" for the first NVIDIA GPU."""
+    """A device in our words: "cpu" is the first CPU device, "cuda:0" the first NVIDIA GPU."""
     if device.platform == "cpu":
         return "cpu" if device.id == 0 else f"cpu:{device.id}"
     if device.platform != "gpu":

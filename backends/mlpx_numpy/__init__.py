@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import numpy as np
 
 from mlpx.machine import host_memory
@@ -14,7 +17,10 @@ class NumPyBackend(Backend):
 
     name = "numpy"
     libraries = ("numpy",)
-    kernels = {"threefry2x32": threefry.threefry2x32, "normal_from_words": threefry.normal_from_words}
+    kernels: Mapping[str, Callable[..., Any]] = {
+        "threefry2x32": threefry.threefry2x32,
+        "normal_from_words": threefry.normal_from_words,
+    }
     environment = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMBA_CACHE_DIR")
 
     def probe(self) -> Availability:

@@ -16,7 +16,8 @@ import numpy as np
 
 from mlpx.errors import InvalidTypeError
 from mlpx.machine import Availability, Memory, host_memory, importable
-from mlpx.registry import Backend
+from mlpx.namespace import namespace_of
+from mlpx.registry import Backend, kernel_for
 
 CURE = 'pip install "mlpx[torch]"'
 MINIMUM = "2.6"
@@ -29,7 +30,13 @@ class TorchBackend(Backend):
 
     name = "torch"
     libraries = ("torch",)
-    environment = (COMPILE_VARIABLE, "CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "OMP_NUM_THREADS")
+    environment = (
+        COMPILE_VARIABLE,
+        "CUDA_VISIBLE_DEVICES",
+        "NVIDIA_TF32_OVERRIDE",
+        "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+        "OMP_NUM_THREADS",
+    )
 
     def probe(self) -> Availability:
         """Whether PyTorch is installed, recent enough, and imports."""
@@ -78,7 +85,11 @@ class TorchBackend(Backend):
         del example
         import torch
 
-        chosen = torch.compile(step) if os.environ.get(COMPILE_VARIABLE, "0") not in ("", "0") else step
+        chosen = step
+        if os.environ.get(COMPILE_VARIABLE, "0") not in ("", "0"):
+            kernel_for("", torch.empty(0))  # found out now and remembered: how it is found out cannot be traced
+            namespace_of(torch.empty(0))
+            chosen = torch.compile(step)
 
         @wraps(step)
         def without_autograd(*arguments: Any) -> Any:

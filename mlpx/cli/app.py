@@ -29,7 +29,9 @@ def options(
 
 @app.command()
 def train(
-    source: Annotated[str, typer.Argument(help="digits, iris, wine, breast_cancer, diabetes, moons, spirals, friedman1, or a file.")],
+    source: Annotated[
+        str, typer.Argument(help="digits, iris, wine, breast_cancer, diabetes, moons, spirals, friedman1, or a file.")
+    ],
     target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
     task: Annotated[str | None, typer.Option(help="classification or regression; else told by the target.")] = None,
     hidden: Annotated[str, typer.Option(help="Units of the hidden layers.")] = "128,64",
@@ -38,7 +40,7 @@ def train(
     loss: Annotated[str | None, typer.Option(help="Loss; softmax_cross_entropy for classes, else half_squared_error.")] = None,
     optimizer: Annotated[str, typer.Option(help="adam, adamw, sgd, rmsprop or lbfgs.")] = "adam",
     learning_rate: Annotated[float | None, typer.Option(help="The optimizer's own default if not given.")] = None,
-    l2: Annotated[float, typer.Option(help="λ of the structural risk ½λ‖W‖².")] = 1e-4,
+    l2: Annotated[float | None, typer.Option(help="λ of the structural risk ½λ‖W‖²; 4 / training rows if not given.")] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows, at most.")] = 100,
     batch_size: Annotated[int, typer.Option(help="Rows of a step; 0 is batch gradient descent.")] = 32,
     patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before stopping; 0 never stops.")] = 15,
@@ -116,7 +118,9 @@ def predict(
 
 
 @app.command()
-def doctor(as_json: AsJson = False, quick: Annotated[bool, typer.Option("--quick", help="Skip the first products.")] = False) -> None:
+def doctor(
+    as_json: AsJson = False, quick: Annotated[bool, typer.Option("--quick", help="Skip the first products.")] = False
+) -> None:
     """Say which backends and devices work here, which do not, why, and the cure."""
     from mlpx.cli import doctor as examination  # with it come the numeric libraries
 

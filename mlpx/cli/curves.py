@@ -35,7 +35,9 @@ def draw_curves(history: History, path: Path, *, title: str) -> None:
     panels[0].legend()
     for panel, name in zip(panels[1:], metrics, strict=True):
         panel.plot(history["epoch"], history[name], color="tab:orange")
-        panel.set(xlabel="epoch", ylabel=name.removeprefix("validation_"), title=f"validation {name.removeprefix('validation_')}")
+        panel.set(
+            xlabel="epoch", ylabel=name.removeprefix("validation_"), title=f"validation {name.removeprefix('validation_')}"
+        )
     for panel in panels:
         panel.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

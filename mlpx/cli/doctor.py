@@ -69,7 +69,7 @@ class BackendReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything `mlpx doctor` says; `as_dict` gives JSON values.
+    """Everything `mlpx doctor` says; `to_dict` gives JSON values.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Report:
         """Whether every backend that is available also computes rightly on each of its devices."""
         return not any(device.problem for backend in self.backends for device in backend.devices)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         return asdict(self)
 
@@ -197,7 +197,9 @@ def _first_product(backend: Backend, name: str) -> DeviceReport:
         return DeviceReport(str(device), problem=_said(error))
     scale = np.finfo(np.float32).eps * np.abs(expected).max()
     off = float(np.abs(found - expected).max() / scale)
-    problem = "" if off <= LARGEST_ERROR else f"a float32 product is off by {off:.0f} eps (at most {LARGEST_ERROR:.0f} expected)"
+    problem = (
+        "" if off <= LARGEST_ERROR else f"a float32 product is off by {off:.0f} eps (at most {LARGEST_ERROR:.0f} expected)"
+    )
     return DeviceReport(str(device), *(memory or (None, None)), error=off, problem=problem)
 
 
@@ -227,7 +229,7 @@ def _blas() -> list[dict[str, Any]]:
 
 
 def _environment(names: tuple[str, ...]) -> dict[str, str]:
-    wanted = set(_GENERAL_VARIABLES)
+    wanted: set[str] = set(_GENERAL_VARIABLES)
     for name in names:
         try:
             wanted.update(registry.find(name).environment)
@@ -241,29 +243,31 @@ def render(report: Report, console: Console | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = console or Console()
-    console.print("  ".join(f"[bold]{name}[/bold] {version}" for name, version in report.versions.items()), highlight=False)
-    console.print(report.system, highlight=False, markup=False)
+    screen = console or Console()
+    screen.print("  ".join(f"[bold]{name}[/bold] {version}" for name, version in report.versions.items()), highlight=False)
+    screen.print(report.system, highlight=False, markup=False)
     for blas in report.blas:
-        console.print("BLAS  " + ", ".join(f"{name} {value}" for name, value in blas.items()), highlight=False, markup=False)
+        screen.print("BLAS  " + ", ".join(f"{name} {value}" for name, value in blas.items()), highlight=False, markup=False)
     table = Table("backend", "version", "device", "memory free", "first product")
     for backend in report.backends:
         mark = "[green]✓[/green]" if backend.ok else "[red]✗[/red]"
         for row, device in enumerate(backend.devices or (DeviceReport(""),)):
             table.add_row(*((f"{mark} {backend.name}", backend.version) if row == 0 else ("", "")), *_cells(device))
-    console.print(table)
+    screen.print(table)
     for backend in report.backends:
         if backend.reason:
-            console.print(f"{backend.name}: {backend.reason}\n    → {backend.cure}", highlight=False, markup=False)
+            screen.print(f"{backend.name}: {backend.reason}\n    → {backend.cure}", highlight=False, markup=False)
     for name, value in report.environment.items():
-        console.print(f"{name}={value}", highlight=False, markup=False)
-    console.print(f'device="auto" picks [bold]{report.auto}[/bold]', highlight=False)
+        screen.print(f"{name}={value}", highlight=False, markup=False)
+    screen.print(f'device="auto" picks [bold]{report.auto}[/bold]', highlight=False)
 
 
 def _cells(device: DeviceReport) -> tuple[str, str, str]:
     """A device as table cells."""
     from rich.markup import escape
 
-    memory = "" if device.free is None or device.total is None else f"{device.free / 2**30:.1f} of {device.total / 2**30:.1f} GiB"
+    memory = (
+        "" if device.free is None or device.total is None else f"{device.free / 2**30:.1f} of {device.total / 2**30:.1f} GiB"
+    )
     product = escape(device.problem) or ("" if device.error is None else f"within {device.error:.1f} eps")
     return device.name, memory, f"[red]{product}[/red]" if device.problem else product

@@ -74,7 +74,7 @@ def predict(run: Path, source: str, *, device: str, missing: str) -> Predictions
     if "encoder" not in model.extras:
         raise CheckpointMismatchError(f"{run} was not written by `mlpx train`: it does not say how columns become inputs")
     encoder = Encoder.from_config(model.extras["encoder"])
-    table = encoder.read(source, missing=cast(Literal["error", "drop", "fill"], missing))
+    table = encoder.read(source, missing=cast("Literal['error', 'drop', 'fill']", missing))
     x = encoder.transform(table)
     measured = {}
     if encoder.target.name in table.names:

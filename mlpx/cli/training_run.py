@@ -17,14 +17,15 @@ import mlpx
 from mlpx import data, layers, losses, optim, transfer
 from mlpx.arguments import real_number, whole_number
 from mlpx.cli.curves import draw_curves
+from mlpx.compositions import Sequential
 from mlpx.data import Encoder, Table
 from mlpx.errors import CheckpointNotFoundError, ConfigError
-from mlpx.network import Sequential
 from mlpx.registry import Device
 from mlpx.train import EarlyStopping, History, Trainer
 
 PARTS = ("train", "validation", "test")
 SHARES = (0.7, 0.1, 0.2)
+L2_OF_ONE_ROW = 4.0  # λ = 4 / n: the same prior on the weights however many rows speak against it
 MODEL, METRICS, HISTORY, CURVES = "model.safetensors", "metrics.json", "history.csv", "curves.png"
 CHECKPOINTS = "checkpoints"
 
@@ -42,7 +43,7 @@ class RunSettings:
     loss: str | None
     optimizer: str
     learning_rate: float | None
-    l2: float
+    l2: float | None
     epochs: int
     batch_size: int
     patience: int
@@ -82,7 +83,9 @@ class RunResult:
         console = Console(soft_wrap=True)
         console.print(table)
         console.print(f"device     {record['device']} ({record['dtype']}, precision {record['precision']})", highlight=False)
-        console.print(f"training   {record['epochs']} epochs in {record['seconds']:.1f} s; stopped: {record['stopped']}", highlight=False)
+        console.print(
+            f"training   {record['epochs']} epochs in {record['seconds']:.1f} s; stopped: {record['stopped']}", highlight=False
+        )
         for name, place in record["files"].items():
             console.print(f"{name:10} {place}", highlight=False)
         headline = next((name for name in ("accuracy", "r2") if name in record["test"]), "loss")
@@ -98,10 +101,10 @@ def train(settings: RunSettings) -> RunResult:
         See their texts; nothing has been written before the data and all settings are known to be good.
     """
     device = transfer.device(settings.device)
-    missing = cast(Literal["error", "drop", "fill"], settings.missing)
+    missing = cast("Literal['error', 'drop', 'fill']", settings.missing)
     table = data.read(settings.source, target=settings.target, missing=missing)
     parts, encoder = divided(table, settings)
-    trainer = make_trainer(settings, encoder, device)
+    trainer = make_trainer(settings, encoder, device, rows=len(parts["train"]))
     folder = out_folder(settings)
     arrays = {name: (encoder.transform(part), encoder.transform_target(part)) for name, part in parts.items()}
     started = time.perf_counter()
@@ -135,7 +138,7 @@ def divided(table: Table, settings: RunSettings) -> tuple[dict[str, Table], Enco
     return parts, encoder
 
 
-def make_trainer(settings: RunSettings, encoder: Encoder, device: Device) -> Trainer:
+def make_trainer(settings: RunSettings, encoder: Encoder, device: Device, rows: int) -> Trainer:
     """A multilayer perceptron for the encoder's inputs and outputs, and how it is to be trained."""
     blocks: list[layers.Layer] = []
     width = encoder.n_inputs
@@ -160,7 +163,7 @@ def make_trainer(settings: RunSettings, encoder: Encoder, device: Device) -> Tra
         dtype=settings.dtype,
         precision=settings.precision,
         seed=settings.seed,
-        l2=settings.l2,
+        l2=L2_OF_ONE_ROW / rows if settings.l2 is None else settings.l2,
     )
     trainer.extras = {"encoder": encoder.config()}
     return trainer
@@ -225,7 +228,9 @@ def out_folder(settings: RunSettings) -> Path:
         return folder
     if settings.resume:
         if not (settings.out / CHECKPOINTS).is_dir():
-            raise CheckpointNotFoundError(f"{settings.out} holds no checkpoints to resume from; train with --checkpoint-every first")
+            raise CheckpointNotFoundError(
+                f"{settings.out} holds no checkpoints to resume from; train with --checkpoint-every first"
+            )
         return settings.out
     if settings.out.exists() and not settings.out.is_dir():
         raise ConfigError(f"--out {settings.out} is a file; name a folder")
@@ -239,5 +244,7 @@ def layer_sizes(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     for position, part in enumerate(parts):
         if not part.isdecimal() or int(part) < 1:
-            raise ConfigError(f"--hidden {text!r}: number {position + 1} is {part!r}; expected whole numbers ≥ 1, such as 128,64")
+            raise ConfigError(
+                f"--hidden {text!r}: number {position + 1} is {part!r}; expected whole numbers ≥ 1, such as 128,64"
+            )
     return tuple(map(int, parts))

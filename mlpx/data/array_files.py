@@ -20,7 +20,9 @@ from mlpx.errors import DataFileError
 
 FEATURES, TARGET = "x", "y"
 MAX_HEADER = 2**16
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+LAST_CHARACTER = 0x10FFFF
+FIRST_SURROGATE = 0xD800
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OSError)
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -184,10 +186,10 @@ def _table(arrays: dict[str, np.ndarray], source: str, options: ReadOptions) -> 
         raise DataFileError(f"{source}: x holds text ({x.dtype}); features in an array file are numbers")
     if x.shape[1] == 0:
         raise DataFileError(f"{source}: x has shape {x.shape}: 0 columns")
-    if not 0 < x.shape[1] <= MAX_COLUMNS:
-        raise DataFileError(f"{source}: x has shape {x.shape}: {x.shape[1]} columns; 1 to {MAX_COLUMNS} are taken")
     if len(x) == 0:
         raise DataFileError(f"{source}: x has shape {x.shape}: no rows")
+    if not 0 < x.shape[1] <= MAX_COLUMNS:
+        raise DataFileError(f"{source}: x has shape {x.shape}: {x.shape[1]} columns; 1 to {MAX_COLUMNS} are taken")
     columns = {f"x{number}": column for number, column in enumerate(_numbers(x.T))}  # each one contiguous
     if y is not None:
         columns[TARGET] = _targets(y, len(x), source)
@@ -203,10 +205,10 @@ def _targets(y: np.ndarray, rows: int, source: str) -> np.ndarray:
         raise DataFileError(f"{source}: x has {rows} rows, y has {len(y)}; they must be of the same rows")
     if y.dtype.kind != "U":
         return _numbers(y)
-    try:
-        return y.astype(object)
-    except ValueError as error:
-        raise DataFileError(f"{source}: y holds text that is not Unicode: {error}") from error
+    characters = np.ascontiguousarray(y, dtype=y.dtype.newbyteorder("=")).view(np.uint32)
+    if (characters > LAST_CHARACTER).any() or ((characters & ~np.uint32(0x7FF)) == FIRST_SURROGATE).any():
+        raise DataFileError(f"{source}: y holds text that is not Unicode; the file is damaged")  # NumPy would fail on it
+    return y.astype(object)
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:

@@ -26,7 +26,6 @@ MISSING_LABEL = frozenset({"", "?"})
 BLANK = " \t"
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_ONLY_NUMBER_CHARACTERS = re.compile(r"[0-9eE.+-]*")
 _COMMA_NUMBER = re.compile(r"[+-]?[0-9]+(?:[.,][0-9]+)+(?:[eE][+-]?[0-9]+)?")
 
 
@@ -118,11 +117,15 @@ def is_number(text: str) -> bool:
 
 
 def _all_plain(cells: Sequence[str]) -> np.ndarray | None:
-    """The values, fast, if every cell is a plain number; what `float` takes of these characters alone is just that."""
-    if not _ONLY_NUMBER_CHARACTERS.fullmatch("".join(cells)):
+    """The values, fast, if every cell is a plain number, but for white space around it.
+
+    What `float` takes beyond plain numbers has an underscore, an n (nan, inf, infinity), or a digit that is not ASCII.
+    """
+    joined = "".join(cells)
+    if not joined.isascii() or any(character in joined for character in "_nN"):
         return None
     try:
-        return np.array(list(map(float, cells)), dtype=np.float64)
+        return np.fromiter(map(float, cells), dtype=np.float64, count=len(cells))
     except ValueError:
         return None
 

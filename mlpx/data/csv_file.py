@@ -25,7 +25,7 @@ from mlpx.data.table import Table, check_names, finished
 from mlpx.errors import DataFileError
 
 MAX_ROW_BYTES = 16 * 2**20
-CELLS_AT_ONCE = 2**20
+CELLS_AT_ONCE = 2**15  # their texts then stay in cache from the tokenizer to the conversion
 VOTERS = 1000
 VOTING_CELLS = 10_000_000
 

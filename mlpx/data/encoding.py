@@ -261,9 +261,9 @@ class Encoder:
                 raise self._wrong_kind(table, column.name, column.kind)
 
     def _wrong_kind(self, table: Table, name: str, kind: str) -> DataFileError:
-        found = "text" if table.is_text(name) else "numeric"
+        found, first = "text" if table.is_text(name) else "numeric", excerpt(str(table.columns[name][0]))
         return DataFileError(
-            f"{table.place(0)}, column {name!r}: is {found} ({table.columns[name][0]!r:.40}), was {kind} in training; "
+            f"{table.place(0)}, column {name!r}: is {found} ({first}), was {kind} in training; "
             "read the file with the encoder's read"
         )
 

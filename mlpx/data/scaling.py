@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ class Scaling:
     @classmethod
     def of(cls, values: np.ndarray) -> Scaling:
         """Mean and standard deviation (of the population) of the values; the scale of a constant is 1."""
-        peak = float(np.max(np.abs(values))) or 1.0  # divided out, so that no square overflows
+        # a power of two is divided out, so that no sum or square overflows and no bit is lost
+        peak = math.ldexp(1.0, math.frexp(float(np.max(np.abs(values))))[1] - 1)
         relative = values / peak
         mean, scale = float(np.mean(relative)) * peak, float(np.std(relative)) * peak
         return cls(mean, scale if scale > CONSTANT_WITHIN * abs(mean) else 1.0)

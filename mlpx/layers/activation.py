@@ -71,7 +71,7 @@ class Activation(Layer):
     def forward(
         self, params: ParameterMapping, x: Array, *, train: bool = False, key: Array | None = None
     ) -> tuple[Array, Residuals]:
-        """a = f(z)."""
+        """A = f(z)."""
         del train, key
         if self._learned:
             return self._op(x, params[_LEARNED[self.name][0]])

@@ -44,7 +44,7 @@ class BatchNorm(Layer):
         self.eps = real_number("eps", eps, 0, open_low=True)
 
     def specs(self) -> dict[str, Spec]:
-        """gain and offset, (features,) each."""
+        """Gain and offset, (features,) each."""
         return {"gain": Spec((self.features,), constant(1.0)), "offset": Spec((self.features,), constant(0.0))}
 
     def buffer_specs(self) -> dict[str, Spec]:

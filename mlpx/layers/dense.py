@@ -53,13 +53,15 @@ class Dense(Layer):
         self.n_out = whole_number("n_out", n_out)
         self.activation = as_activation(activation, self.n_out)
         name = self.activation.name if self.activation else "identity"
-        self.weight_init = initializers.weight_initializer(initializers.default_for(name) if weight_init is None else weight_init)
+        self.weight_init = initializers.weight_initializer(
+            initializers.default_for(name) if weight_init is None else weight_init
+        )
         self.bias_init = initializers.get(bias_init)
         self._given = {} if weight_init is None else {"weight_init": self.weight_init.config()}
         self._given |= {} if bias_init == "zeros" else {"bias_init": self.bias_init.config()}
 
     def specs(self) -> dict[str, Spec]:
-        """weight (n_out, n_in), bias (n_out,), and what the activation learns."""
+        """Weight (n_out, n_in), bias (n_out,), and what the activation learns."""
         own = {
             "weight": Spec((self.n_out, self.n_in), self.weight_init, penalised=True),
             "bias": Spec((self.n_out,), self.bias_init),

@@ -34,7 +34,7 @@ class Dropout(Layer):
     def forward(
         self, params: ParameterMapping, x: Array, *, train: bool = False, key: Array | None = None
     ) -> tuple[Array, Residuals]:
-        """x with numbers dropped in training; x itself otherwise."""
+        """X with numbers dropped in training; x itself otherwise."""
         del params
         if not train or not self.stochastic:
             return x, ()

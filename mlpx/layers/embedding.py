@@ -36,7 +36,7 @@ class Embedding(Layer):
         self.table_init = initializers.weight_initializer(table_init)
 
     def specs(self) -> dict[str, Spec]:
-        """table (categories, features)."""
+        """Table (categories, features)."""
         return {"table": Spec((self.categories, self.features), self.table_init, penalised=True)}
 
     def output_shape(self, input_shape: Shape) -> Shape:

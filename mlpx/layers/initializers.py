@@ -241,7 +241,7 @@ def get(spec: str | Mapping[str, Any] | Initializer) -> Initializer:
         raise InvalidTypeError(f"initializer {spec!r}: expected a name, a mapping with a name, or an Initializer")
     settings = dict(spec)
     name = settings.pop("name", None)
-    if name not in INITIALIZERS:
+    if not isinstance(name, str) or name not in INITIALIZERS:
         raise unknown_name("initializer", name, INITIALIZERS)
     make = INITIALIZERS[name]
     allowed = [field.name for field in fields(make)] if isinstance(make, type) else []  # a partial leaves nothing to set

@@ -32,7 +32,7 @@ class LayerNorm(Layer):
         self.eps = real_number("eps", eps, 0, open_low=True)
 
     def specs(self) -> dict[str, Spec]:
-        """gain and offset, (features,) each."""
+        """Gain and offset, (features,) each."""
         return {"gain": Spec((self.features,), constant(1.0)), "offset": Spec((self.features,), constant(0.0))}
 
     def output_shape(self, input_shape: Shape) -> Shape:

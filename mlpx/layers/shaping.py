@@ -36,7 +36,7 @@ class Columns(Layer):
             raise ConfigError(f"stop={stop} must be greater than start={start}")
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        """stop − start columns."""
+        """Stop − start columns."""
         if len(input_shape) < 2 or input_shape[-1] < self.stop:
             raise InvalidInputError(f"{self!r} takes a table of at least {self.stop} columns, got shape {tuple(input_shape)}")
         return (*input_shape[:-1], self.stop - self.start)
@@ -55,9 +55,7 @@ class Columns(Layer):
         """Zero for the columns left out."""
         del params
         xp = namespace_of(dy)
-        left, right = (
-            xp.zeros((*dy.shape[:-1], margin.shape[1]), dtype=dy.dtype, **placed_as(dy)) for margin in residuals
-        )
+        left, right = (xp.zeros((*dy.shape[:-1], margin.shape[1]), dtype=dy.dtype, **placed_as(dy)) for margin in residuals)
         return xp.concat([left, dy, right], axis=-1), {}
 
     def config(self) -> dict[str, Any]:
@@ -75,12 +73,12 @@ class Flatten(Layer):
     def forward(
         self, params: ParameterMapping, x: Array, *, train: bool = False, key: Array | None = None
     ) -> tuple[Array, Residuals]:
-        """x as a table; keeps an empty array of x's inner shape."""
+        """X as a table; keeps an empty array of x's inner shape."""
         del params, train, key
         xp = namespace_of(x)
         return xp.reshape(x, self.output_shape(x.shape)), xp.zeros((0, *x.shape[1:]), dtype=x.dtype, **placed_as(x))
 
     def backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array, Mapping[str, Array]]:
-        """dy in the shape of the input."""
+        """Dy in the shape of the input."""
         del params
         return namespace_of(dy).reshape(dy, (dy.shape[0], *residuals.shape[1:])), {}

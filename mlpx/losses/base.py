@@ -143,7 +143,7 @@ class Loss(ABC):
 
     def _admit(self, output: Array, targets: Array, weights: Array | None) -> tuple[Array, Array | None]:
         """Targets and weights as `forward` takes them, after a look at shapes and dtypes, never at values."""
-        xp = namespace_of(output, targets) if weights is None else namespace_of(output, targets, weights)
+        xp = namespace_of(output)
         if not xp.isdtype(output.dtype, "real floating"):
             raise InvalidTypeError(f"the output of a loss is real floating, got {output.dtype}")
         if self.target_kind == "labels":

@@ -18,7 +18,7 @@ SUM_TOLERANCE = 1e-3  # how far from 1 the sum of a row of probabilities may be:
 
 def admitted_labels(output: Array, targets: Array) -> Array:
     """Labels (n,) as int32 or int64, or rows (n, k) in the output's dtype."""
-    xp = namespace_of(targets)
+    xp = namespace_of(output, targets)
     expect_labels(output, targets)
     if targets.ndim == 2:
         return _as_real(targets, output)
@@ -30,12 +30,14 @@ def admitted_labels(output: Array, targets: Array) -> Array:
 
 def admitted_values(output: Array, targets: Array) -> Array:
     """Values (n, k) in the output's dtype."""
+    namespace_of(output, targets)
     expect_values(output, targets)
     return _as_real(targets, output)
 
 
 def admitted_weights(output: Array, weights: Array) -> Array:
     """Weights (n,) in the output's dtype."""
+    namespace_of(output, weights)
     if tuple(weights.shape) != (output.shape[0],):
         raise InvalidInputError(
             f"weights of shape {tuple(weights.shape)} do not fit the output of shape {tuple(output.shape)}: one for each row, "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.namespace import constant, namespace_of
 from mlpx.ops.definition import Draw, Example, Op, op
 from mlpx.ops.exponential_units import elu, selu
@@ -98,7 +100,7 @@ identity.case(
 )
 
 
-def _step_inputs(draw: Draw) -> tuple[Array]:
+def _step_inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.away_from(7, 5),)
 
 

@@ -41,8 +41,9 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Residua
     Parameters
     ----------
     logits : (n, k) floating
-        Net inputs z of the output layer. A logit of −inf rules a class out (such a class as target costs a huge finite
-        loss); a row of nothing but −inf counts as equal logits; +inf gives NaN.
+        Net inputs z of the output layer; up to half the largest number nothing overflows. A logit of −inf rules a class out:
+        it counts as minus half the largest number, so the loss of such a class is huge but finite, and in a row of nothing
+        else all are equal. +inf gives NaN.
     targets : (n,) int32 or int64, or (n, k) of the logits' dtype
         Labels 0 … k−1, or rows y of probabilities that sum to 1. A label outside matches no class: its y is zero.
 
@@ -65,7 +66,9 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Residua
     xp = namespace_of(logits, targets)
     expect_labels(logits, targets)
     y = targets if targets.ndim == 2 else _one_hot(targets, logits)
-    z = _shifted(logits)
+    # −inf becomes a number that can be multiplied by zero and subtracted from: 0 · (−inf) and −inf + inf would be NaN.
+    z = xp.maximum(logits, constant(-0.5 * float(xp.finfo(logits.dtype).max), logits))
+    z = z - xp.max(z, axis=1, keepdims=True)
     exp_z = xp.exp(z)
     normaliser = xp.sum(exp_z, axis=1, keepdims=True)
     rows = xp.log(normaliser[:, 0]) - xp.sum(y * z, axis=1)
@@ -175,19 +178,6 @@ def poisson_backward(drows: Array, residuals: PoissonResiduals) -> Array:
     """Gradient with respect to the output: (exp(o) − y) / k, times drows of the row."""
     rate, targets = residuals
     return (drows / rate.shape[1])[:, None] * (rate - targets)
-
-
-def _shifted(logits: Array) -> Array:
-    """Logits less the largest of their row, no lower than minus the largest number.
-
-    So −inf can be multiplied by zero (0 · (−inf) would be NaN), and no difference of finite logits overflows.
-    """
-    xp = namespace_of(logits)
-    largest = float(xp.finfo(logits.dtype).max)
-    top = xp.max(logits, axis=1, keepdims=True)
-    top = xp.minimum(xp.maximum(top, constant(-largest, logits)), constant(largest, logits))
-    floor = xp.maximum(top, constant(0.0, logits)) - largest
-    return xp.maximum(logits, floor) - top
 
 
 def _one_hot(labels: Array, like: Array) -> Array:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import ConfigError, InvalidInputError, InvalidTypeError
 from mlpx.namespace import namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -70,7 +72,7 @@ def dropout_backward(dy: Array, residuals: Residuals) -> Array:
     return dy * residuals.gate
 
 
-def _inputs(draw: Draw) -> tuple[Array, Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     return draw.normal(7, 5), draw.uniform(7, 5) >= 0.25
 
 

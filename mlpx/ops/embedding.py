@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import InvalidInputError, InvalidTypeError
 from mlpx.namespace import namespace_of, placed_as
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -74,7 +76,7 @@ def embedding_backward(dy: Array, residuals: Residuals) -> Array:
     return one_hot.T @ xp.reshape(dy, (flat.shape[0], dy.shape[-1]))
 
 
-def _inputs(draw: Draw) -> tuple[Array, Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     return draw.integers(7, below=4), draw.normal(4, 3)
 
 

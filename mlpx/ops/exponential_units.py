@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.namespace import constant, namespace_of
 from mlpx.ops.definition import Draw, Example, op
 from mlpx.typing import Array
@@ -118,7 +120,7 @@ def _branches(z: Array, alpha: Array | float) -> tuple[Array, Array]:
     return positive, alpha * (xp.exp(xp.minimum(z, constant(0.0, z))) * (1 - positive))
 
 
-def _inputs(draw: Draw) -> tuple[Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.away_from(7, 5),)
 
 

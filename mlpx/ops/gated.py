@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import log, pi, sqrt
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import InvalidInputError
 from mlpx.namespace import constant, namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -150,7 +152,7 @@ def _expect_per_unit(z: Array, beta: Array) -> None:
         )
 
 
-def _inputs(draw: Draw) -> tuple[Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.normal(7, 5, scale=2.0),)
 
 

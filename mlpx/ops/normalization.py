@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import InvalidInputError
 from mlpx.namespace import namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -229,15 +231,15 @@ def _expect_per_feature(name: str, x: Array, **vectors: Array) -> None:
             raise InvalidInputError(f"{name}: {argument} has shape {found}, x of shape {tuple(x.shape)} takes {taken}")
 
 
-def _inputs(draw: Draw) -> tuple[Array, Array, Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draw.normal(7, 5), draw.normal(5), draw.normal(5)
 
 
-def _narrow_offset(draw: Draw) -> tuple[Array, Array, Array]:
+def _narrow_offset(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draw.normal(7, 5), draw.normal(5), draw.normal(4)
 
 
-def _inference_inputs(draw: Draw) -> tuple[Array, Array, Array, Array, Array]:
+def _inference_inputs(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return *_inputs(draw), draw.normal(5), draw.uniform(5, low=0.5, high=2.0)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import InvalidInputError
 from mlpx.namespace import constant, namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -173,11 +175,11 @@ def _two_slopes(z: Array, slope: Array) -> Array:
     return positive + slope * (1 - positive)
 
 
-def _inputs(draw: Draw) -> tuple[Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.away_from(7, 5),)
 
 
-def _sloped_inputs(draw: Draw) -> tuple[Array, Array]:
+def _sloped_inputs(draw: Draw) -> tuple[np.ndarray, np.ndarray]:
     return draw.away_from(7, 5), draw.normal(5, scale=0.5)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import ConfigError
 from mlpx.namespace import namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -58,7 +60,7 @@ def l2_backward(drisk: Array, residuals: Residuals) -> Array:
     return drisk * residuals.slope
 
 
-def _inputs(draw: Draw) -> tuple[Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.normal(7, 5),)
 
 

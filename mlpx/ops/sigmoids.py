@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.namespace import constant, namespace_of
 from mlpx.ops.definition import Draw, Example, op
 from mlpx.typing import Array
@@ -152,7 +154,7 @@ def softplus_backward(da: Array, residuals: SoftplusResiduals) -> Array:
     return da * sigma(residuals.z, residuals.e)
 
 
-def _inputs(draw: Draw) -> tuple[Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.normal(7, 5, scale=3.0),)
 
 

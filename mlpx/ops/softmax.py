@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import InvalidInputError
 from mlpx.namespace import constant, namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -124,11 +126,11 @@ def _largest_and_exponentials(name: str, z: Array) -> tuple[Array, Array]:
     return m, xp.exp(xp.maximum(z, floor) - finite_m)
 
 
-def _inputs(draw: Draw) -> tuple[Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray]:
     return (draw.normal(7, 5, scale=2.0),)
 
 
-def _no_class(draw: Draw) -> tuple[Array]:
+def _no_class(draw: Draw) -> tuple[np.ndarray]:
     return (draw.normal(7, 0),)
 
 

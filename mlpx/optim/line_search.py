@@ -25,7 +25,6 @@ from mlpx.typing import Array
 SUFFICIENT_DECREASE = 1e-4  # c₁
 CURVATURE = 0.9  # c₂; Nocedal & Wright's choice for quasi-Newton directions
 EXPANSION = 10.0  # a bracket grows at most by this factor
-RETREAT = 0.1  # from a step where f is not finite, go this share of the way
 MARGIN = 0.1  # a new trial keeps this share of the interval away from both ends
 
 
@@ -73,22 +72,18 @@ class StrongWolfe:
 
     def search(self, first: float) -> Result:
         """Bracket a good step, starting from `first`, and zoom in (algorithm 3.5)."""
-        previous, step, ceiling = self._start, first, math.inf
+        previous, step = self._start, first
         while self._evaluations < self._budget:
             trial = self._evaluate(step)
-            if not trial.finite:
-                ceiling = step
-                step = previous.step + RETREAT * (step - previous.step)
-            elif self._good(trial):
+            if self._good(trial):
                 return Result(trial, self._evaluations)
-            elif not self._falls(trial) or (previous.step > 0 and trial.value >= previous.value):
+            if not self._falls(trial) or (previous.step > 0 and trial.value >= previous.value):
                 return self._zoom(previous, trial)
-            elif trial.slope >= 0:
+            if trial.slope >= 0:
                 return self._zoom(trial, previous)
-            else:
-                farthest = min(EXPANSION * trial.step, 0.5 * (trial.step + ceiling))
-                step = _minimiser(previous, trial, trial.step + MARGIN * (farthest - trial.step), farthest)
-                previous = trial
+            farthest = EXPANSION * trial.step
+            step = _minimiser(previous, trial, trial.step + MARGIN * (farthest - trial.step), farthest)
+            previous = trial
         return self._best(previous)
 
     def _zoom(self, low: Trial, high: Trial) -> Result:
@@ -97,12 +92,12 @@ class StrongWolfe:
             left, right = sorted((low.step, high.step))
             margin = MARGIN * (right - left)
             step = _minimiser(low, high, left + margin, right - margin)
-            if step in (left, right):
+            if not left < step < right:  # nothing is left between two neighbouring numbers
                 break
             trial = self._evaluate(step)
             if self._good(trial):
                 return Result(trial, self._evaluations)
-            if not trial.finite or not self._falls(trial) or trial.value >= low.value:
+            if not self._falls(trial) or trial.value >= low.value:
                 high = trial
             else:
                 if trial.slope * (high.step - low.step) >= 0:
@@ -116,24 +111,29 @@ class StrongWolfe:
 
     def _falls(self, trial: Trial) -> bool:
         start = self._start
+        if not trial.finite:
+            return False
         if trial.value <= start.value + SUFFICIENT_DECREASE * trial.step * start.slope:
             return True
         drowned = abs(trial.value - start.value) <= self._rounding
         return drowned and trial.slope <= (2 * SUFFICIENT_DECREASE - 1) * start.slope
 
     def _good(self, trial: Trial) -> bool:
-        return trial.finite and self._falls(trial) and abs(trial.slope) <= -CURVATURE * self._start.slope
+        return self._falls(trial) and abs(trial.slope) <= -CURVATURE * self._start.slope
 
     def _best(self, found: Trial) -> Result:
         """When evaluations run out, a lower value is still a step forward, though its slope has not flattened."""
-        return Result(found if found.step > 0 and found.value < self._start.value else None, self._evaluations)
+        return Result(found if found.value < self._start.value else None, self._evaluations)
 
 
 def _minimiser(a: Trial, b: Trial, least: float, most: float) -> float:
-    """Where the cubic through a and b is lowest (eq. 3.59), kept between `least` and `most`; if that is nowhere, the middle."""
-    middle = 0.5 * (least + most)
+    """Where the cubic through a and b is lowest (eq. 3.59), kept between `least` and `most`; if that is nowhere, the middle.
+
+    Where f is not finite at b, the end nearer to a: that takes few trials back from a step many powers of ten too long.
+    """
     if not b.finite:
-        return middle
+        return least if a.step < b.step else most
+    middle = 0.5 * (least + most)
     d1 = a.slope + b.slope - 3 * (a.value - b.value) / (a.step - b.step)
     square = d1 * d1 - a.slope * b.slope
     if not (math.isfinite(square) and square >= 0):

@@ -97,7 +97,8 @@ def uniform(
         If `key` is not a key.
     """
     low, high = real_number("low", low), real_number("high", high)
-    scalar = np.dtype(_known(dtype)).type
+    dtype = _known(dtype)
+    scalar = np.dtype(dtype).type
     with np.errstate(over="ignore"):
         first, last, width = scalar(low), np.nextafter(scalar(high), scalar(low)), scalar(high - low)
     if not (first < scalar(high) and math.isfinite(width)):
@@ -141,7 +142,7 @@ def normal(key: Key, shape: int | Sequence[int], *, dtype: str = "float32", devi
     ----------
     Devroye (1986), "Non-Uniform Random Variate Generation", section II.2: inversion by table.
     """
-    _known(dtype)
+    dtype = _known(dtype)
     words, sizes = _words(key, shape, device)
     z = _floating(normal_from_words(words), dtype) * 2.0**-GRID_BITS
     return namespace_of(words).reshape(z, sizes)
@@ -234,10 +235,11 @@ def _upper_bits(words: Array) -> Array:
 
 
 def _known(dtype: Any) -> str:
-    """`dtype`, known to be one of the names we draw."""
-    if dtype not in DTYPES:
-        raise unknown_name("dtype", dtype, DTYPES)
-    return dtype
+    """The name of a dtype, known to be one of those we draw."""
+    name = str(dtype)
+    if name not in DTYPES:
+        raise unknown_name("dtype", name, DTYPES)
+    return name
 
 
 def _floating(whole: Array, dtype: str) -> Array:

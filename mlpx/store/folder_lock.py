@@ -52,8 +52,16 @@ def _lock_on_windows(fd: int) -> None:
     import msvcrt
 
     os.lseek(fd, 1 << 30, os.SEEK_SET)
-    msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    os.lseek(fd, 0, os.SEEK_SET)
+    try:
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    finally:
+        os.lseek(fd, 0, os.SEEK_SET)
+
+
+def _close_quietly(fd: int) -> None:
+    """Close the lock file; nothing is lost with it, so that a failure matters to nobody."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
 
 
 class FolderLock:
@@ -73,7 +81,7 @@ class FolderLock:
     def __init__(self, folder: Path):
         self.path = folder / LOCK_NAME
         self._fd = os.open(self.path, _FLAGS, 0o666)
-        self._close = weakref.finalize(self, os.close, self._fd)
+        self._close = weakref.finalize(self, _close_quietly, self._fd)
         try:
             self._acquire()
         except BaseException:

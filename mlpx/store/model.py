@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mlpx import layers, losses, network
+from mlpx import compositions, layers, losses, network
 from mlpx.errors import CheckpointMismatchError, ConfigError, InvalidTypeError, unknown_name
 from mlpx.layers.base import Layer
 from mlpx.losses import Loss
@@ -29,9 +29,9 @@ LAYER_TYPES: dict[str, type[Layer]] = {
         layers.Embedding,
         layers.Flatten,
         layers.LayerNorm,
-        network.Parallel,
-        network.Residual,
-        network.Sequential,
+        compositions.Parallel,
+        compositions.Residual,
+        compositions.Sequential,
     )
 }
 
@@ -108,7 +108,7 @@ def read_model(path: str | Path, own_layers: Sequence[type[Layer]] = (), loss: L
     return ModelRecord(
         net=net,
         arrays=arrays,
-        loss=losses.get(metadata["loss"] if loss is None else loss),
+        loss=losses.get(**metadata["loss"]) if loss is None else losses.get(loss),
         precision=metadata["precision"],
         metrics=tuple(metadata["metrics"]),
         extras=metadata["extras"],

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from mlpx.errors import InvalidInputError, InvalidTypeError
@@ -15,6 +16,7 @@ from mlpx.errors import InvalidInputError, InvalidTypeError
 MAX_DEPTH = 64
 MAX_DIGITS = 400  # of one number: more than any float or counter has
 
+_TOO_LONG = 10**MAX_DIGITS
 _TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{}\]]', re.DOTALL)  # possessive and never failing: linear on any text
 
 
@@ -56,7 +58,7 @@ def _check(value: Any, name: str, depth: int) -> None:
         if not math.isfinite(value):
             raise InvalidInputError(f"{name} is {value}; JSON has no such number, use None or a string")
     elif isinstance(value, int):
-        if abs(value) >= 10**MAX_DIGITS:
+        if abs(value) >= _TOO_LONG:
             raise InvalidInputError(f"{name} has more than {MAX_DIGITS} digits; store it as a string")
     elif not isinstance(value, str | None):
         kinds = "str, int, float, bool, None, list, tuple and dict (arrays go with the arrays)"
@@ -80,8 +82,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A dict of the pairs, refusing a key given twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
+        repeated, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"key {repeated!r:.80} is given twice")
     return found
 
 

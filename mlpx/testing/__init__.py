@@ -44,7 +44,23 @@ _HOMES = {
     "variant": "variants",
 }
 
-__all__ = [*_HOMES, "budgets"]  # noqa: PLE0604
+__all__ = [
+    "BackendReport",
+    "Variant",
+    "assert_close",
+    "assert_matches_reference",
+    "assert_same_kind",
+    "available_variants",
+    "budgets",
+    "check_backend",
+    "check_gradients",
+    "check_layer",
+    "check_loss",
+    "check_op",
+    "check_optimizer",
+    "missing_backends",
+    "variant",
+]
 
 register_strict()
 

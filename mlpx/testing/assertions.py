@@ -41,7 +41,7 @@ def expect_kind(actual: Any, kind: type, device: Device, dtype: DType, shape: Sh
     if found is not None and device is not None and found != device:
         raise AssertionError(f"{what}: is on device {found}, expected {device} ({describe(actual)})")
     if actual.dtype != dtype:
-        raise AssertionError(f"{what}: has dtype {actual.dtype}, expected {dtype}")
+        raise AssertionError(f"{what}: has dtype {actual.dtype}, expected {getattr(dtype, '__name__', dtype)}")
     if shape is not None and tuple(actual.shape) != tuple(shape):
         raise AssertionError(f"{what}: has shape {tuple(actual.shape)}, expected {tuple(shape)}")
 

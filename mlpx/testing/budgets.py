@@ -32,10 +32,10 @@ SPREAD = 6.0
 """λ in the probabilistic bound on sums: a fair sum passes λ√m·u·Σ|aᵢbᵢ| once in 3·10⁷ results (2 exp(−λ²/2))."""
 
 ROUNDED_INPUT = 8.0
-"""An example's inputs rounded to float32 are half a unit off; a function with slope · |input| ≤ 8 |result| makes 4 of it, twice that is kept."""
+"""An example's inputs rounded to float32 are half a unit off: a function with slope · |input| ≤ 16 |result| makes 8 of it."""
 
 PRINTED_DIGITS = range(6, 15)
-"""An example printed with so many digits is rounded; with fewer it is exact (0.5, 0.3775), with more it is as good as float64."""
+"""An example printed with so many digits is rounded; with fewer it is exact (0.5, 0.3775), with more as good as float64."""
 
 GRADIENT = 1e-6
 """Relative error of ⟨dy, J u⟩ by central differences in float64.
@@ -46,8 +46,6 @@ With h = eps^(1/3) truncation h² and rounding eps/h are both 4e-11 times the de
 
 COMPLEX_STEP = 1e-12
 """Relative error of Im f(x + i h u) / h: no subtraction, so only rounding is left, eps times some thousand operations."""
-
-KINDS = ("exact", "elementwise", "normalising", "product", "trajectory")
 
 
 def exact(terms: int = 1) -> float:
@@ -71,8 +69,8 @@ def product(terms: int = 1) -> float:
 
     Higham & Mary (2019, theorem 2.4): |error| ≤ λ √m u Σ|aᵢbᵢ| up to chance. For terms of either sign Σ|aᵢbᵢ| ≈ (2/π) m σ² and
     the largest of some results is at least 2 √m σ², so in our unit the error is λ √m · ½ · √m/π ≈ m with λ = 6. For terms
-    of one sign Σ|aᵢbᵢ| is the result itself and the bound is 3√m: less, as soon as m ≥ 9; ROUNDINGS + 1 covers m < 9, and what is done
-    to the sum afterwards.
+    of one sign Σ|aᵢbᵢ| is the result itself and the bound is 3√m: less, as soon as m ≥ 9; ROUNDINGS + 1 covers m < 9, and
+    what is done to the sum afterwards.
     """
     return ROUNDINGS + 1 + SPREAD / (2 * math.pi) * terms
 
@@ -90,8 +88,8 @@ def trajectory(steps: int, terms: int = 1) -> float:
     """Parameters after `steps` steps of training in float64, each with sums over `terms` numbers.
 
     A step adds at most the error of one forward and backward pass, twice two products and a normalising loss; a stable
-    iteration (learning rate · curvature ≤ 2) does not amplify what is there, so errors add up. In float32 there is no such bound:
-    one relu gate flipped by rounding sends two right runs apart, so many steps are compared in float64 only.
+    iteration (learning rate · curvature ≤ 2) does not amplify what is there, so errors add up. In float32 there is no such
+    bound: one relu gate flipped by rounding sends two right runs apart, so many steps are compared in float64 only.
     """
     return steps * (4 * product(terms) + normalising(terms))
 

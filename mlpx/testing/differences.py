@@ -18,7 +18,9 @@ COMPLEX_STEP = 1e-30
 Forward = Callable[..., np.ndarray]
 
 
-def difference_error(forward: Forward, inputs: Sequence[np.ndarray], index: int, gradient: np.ndarray, dy: np.ndarray, seed: int = 0) -> float:
+def difference_error(
+    forward: Forward, inputs: Sequence[np.ndarray], index: int, gradient: np.ndarray, dy: np.ndarray, seed: int = 0
+) -> float:
     """Relative error of one argument's gradient against a central difference along a random direction.
 
     Parameters
@@ -51,10 +53,14 @@ def difference_error(forward: Forward, inputs: Sequence[np.ndarray], index: int,
     return _relative(numerical, gradient, u, rounding)
 
 
-def complex_step_error(forward: Forward, inputs: Sequence[np.ndarray], index: int, gradient: np.ndarray, dy: np.ndarray, seed: int = 0) -> float:
+def complex_step_error(
+    forward: Forward, inputs: Sequence[np.ndarray], index: int, gradient: np.ndarray, dy: np.ndarray, seed: int = 0
+) -> float:
     """As `difference_error`, by a complex step: for functions without kinks, to rounding."""
     u = np.random.default_rng(seed).standard_normal(np.shape(inputs[index]))
-    moved = [np.asarray(one, dtype=np.complex128) if np.issubdtype(np.asarray(one).dtype, np.floating) else one for one in inputs]
+    moved = [
+        np.asarray(one, dtype=np.complex128) if np.issubdtype(np.asarray(one).dtype, np.floating) else one for one in inputs
+    ]
     moved[index] = moved[index] + 1j * COMPLEX_STEP * u
     return _relative(float(np.sum(dy * np.imag(forward(*moved)))) / COMPLEX_STEP, gradient, u, 0.0)
 
@@ -89,7 +95,9 @@ def compare(
             forward, inputs, index, gradient, dy, seed + turn
         )
         if smooth:
-            _within(complex_step_error, "a complex step", budgets.COMPLEX_STEP, name)(forward, inputs, index, gradient, dy, seed + turn)
+            _within(complex_step_error, "a complex step", budgets.COMPLEX_STEP, name)(
+                forward, inputs, index, gradient, dy, seed + turn
+            )
     return errors
 
 

@@ -15,6 +15,7 @@ from mlpx.ops.definition import Op
 from mlpx.testing.differences import compare
 from mlpx.testing.drawing import draw_parameters
 
+
 def check_gradients(
     target: Any,
     *inputs: Any,
@@ -63,7 +64,7 @@ def check_gradients(
     >>> import numpy as np
     >>> from mlpx.testing import check_gradients
     >>> errors = check_gradients(lambda x: (np.sin(x), x), [0.3, 0.4], backward=lambda dy, x: dy * np.cos(x))
-    >>> check_gradients(lambda x: (np.sin(x), x), [0.3, 0.4], backward=lambda dy, x: dy * np.sin(x))
+    >>> check_gradients(lambda x: (np.sin(x), x), [0.3, 0.4], backward=lambda dy, x: dy * np.sin(x))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     AssertionError: gradient of argument 0: relative error ... against central differences (budget 1e-06)
     """
@@ -90,10 +91,12 @@ def check_gradients(
     )
 
 
-def _check_layer_gradients(layer: Layer, x: np.ndarray, params: Any, train: bool, key: Any, seed: int) -> dict[str, float]:
+def _check_layer_gradients(layer: Any, x: np.ndarray, params: Any, train: bool, key: Any, seed: int) -> dict[str, float]:
     """The same for a layer or network: its input, if floating, and every parameter."""
     drawn = {name: _as_float64(one) for name, one in (params or draw_parameters(layer, seed)).items()}
-    buffers = {name: _as_float64(one) for name, one in draw_parameters(layer, seed, layer.buffer_specs()).items() if name not in drawn}
+    buffers = {
+        name: _as_float64(one) for name, one in draw_parameters(layer, seed, layer.buffer_specs()).items() if name not in drawn
+    }
     names = list(layer.specs())
 
     def forward(x: np.ndarray, *values: np.ndarray) -> np.ndarray:
@@ -102,6 +105,8 @@ def _check_layer_gradients(layer: Layer, x: np.ndarray, params: Any, train: bool
     y, residuals = layer.forward({**drawn, **buffers}, x, train=train, key=key)
     dy = np.random.default_rng(seed + 1).standard_normal(np.shape(y))
     dx, gradients = layer.backward({**drawn, **buffers}, residuals, dy)
+    if gradients.keys() != set(names):
+        raise AssertionError(f"backward gave gradients of {', '.join(gradients)}; specs are {', '.join(names)}")
     stated = {name: (index + 1, gradients[name]) for index, name in enumerate(names)}
     if np.issubdtype(x.dtype, np.floating):
         stated = {"x": (0, dx), **stated}

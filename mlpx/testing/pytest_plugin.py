@@ -1,14 +1,15 @@
 """pytest plug-in: fixtures for backend, device and dtype, and a report line that names what did not run and why.
 
-Fixtures: `backend_variant` (a `Variant`; one test a variant, traced ones included where a test asks for it by name), `xp`, `device`,
-`dtype`. Options: `--backends`, `--require-backends`. Marks: `mlpx_skip_backend(name, reason=)`, `mlpx_xfail_backend(name, reason=)`.
+Fixtures: `backend_variant` (a `Variant`; one test a variant, traced ones included where a test asks for it by name), `xp`,
+`device`, `dtype`. Options: `--backends`, `--require-backends`. Marks: `mlpx_skip_backend(name, reason=)`,
+`mlpx_xfail_backend(name, reason=)`.
 mlpx itself is imported when a test first needs it, not when pytest starts.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -62,18 +63,18 @@ def selected(config: pytest.Config) -> list[Variant | Missing]:
     """The variants to test on, and the backends that were asked for and cannot run."""
     from mlpx import registry
     from mlpx.errors import MlpxError
-    from mlpx.testing.variants import available_variants, missing_backends
+    from mlpx.testing.variants import available_variants
 
-    missing = missing_backends()
     required = _names(config, "--require-backends")
     names = [*_names(config, "--backends"), *required] if config.getoption("--backends") else [*registry.names(), *required]
     chosen: dict[str, Variant | Missing] = {}
     for name in names:
         backend = name.partition(":")[0]
-        if backend in missing:
-            chosen[backend] = Missing(backend, missing[backend].reason, missing[backend].cure)
-            continue
         try:
+            ok, reason, cure = registry.availability(backend)
+            if not ok:
+                chosen[backend] = Missing(backend, reason, cure)
+                continue
             chosen |= {one.name: one for one in available_variants((name,))}
         except MlpxError as error:
             raise pytest.UsageError(str(error)) from error
@@ -140,9 +141,10 @@ def dtype(request: pytest.FixtureRequest, backend_variant: Variant) -> Any:
     return backend_variant.dtype(request.param)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The last line: which backends ran, which did not, and why."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """The last line, after pytest's own summary: which backends ran, which did not, and why."""
+    yield
     said: dict[str, None] = {}
     for reports in terminalreporter.stats.values():
         for report in reports:

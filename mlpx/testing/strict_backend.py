@@ -50,12 +50,12 @@ class StrictBackend(Backend):
         """A copy on one of the devices."""
         return self.namespace().asarray(np.array(array), device=self.native_device(device))
 
-    def to_numpy(self, array: Array) -> np.ndarray:
+    def to_numpy(self, array: Any) -> np.ndarray:
         """A copy, by way of the CPU device, the only one NumPy may read."""
         return np.array(np.asarray(array.to_device(self.native_device("cpu"))))
 
     def trace_variants(self) -> Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
-        """"static": values are not known and arrays not writable, as under a compiler."""
+        """`static`: values are not known and arrays not writable, as under a compiler."""
         return {"static": _static}
 
 
@@ -75,7 +75,8 @@ def _static(function: Callable[..., Any]) -> Callable[..., Any]:
         xp = _namespace()
         array_type = type(xp.zeros(()))
         flags = xp.ArrayAPIStrictFlags(api_version=API_VERSION, boolean_indexing=False, data_dependent_shapes=False)
-        with flags, patch.multiple(array_type, **{name: _refusal(name) for name in ("__bool__", "__float__", "__int__", "__setitem__")}):
+        refusals: dict[str, Any] = {name: _refusal(name) for name in ("__bool__", "__float__", "__int__", "__setitem__")}
+        with flags, patch.multiple(array_type, **refusals):
             return function(*arrays)
 
     return run

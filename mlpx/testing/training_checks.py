@@ -23,9 +23,7 @@ UPDATES = 3
 DESCENT = 50
 
 
-def check_loss(
-    loss: Loss | str, output: Any = None, targets: Any = None, variants: Variants = None, *, seed: int = 0
-) -> None:
+def check_loss(loss: Loss | str, output: Any = None, targets: Any = None, variants: Variants = None, *, seed: int = 0) -> None:
     """Check a loss: its value, its first delta, its mean over rows and its weights.
 
     Parameters
@@ -33,8 +31,7 @@ def check_loss(
     loss : Loss or str
         `loss(output, targets, weights=None) -> (value, ∂value/∂output)`, or the name of one.
     output, targets : arrays, optional
-        A batch to use; if not given, normal numbers (7, 3) for both, kept apart. Give labels or probabilities to a loss that
-        takes these.
+        A batch to use; if not given, 7 rows of 3 normal numbers, and targets of the loss's kind and range, off its kinks.
     variants : names or Variants, optional
         As in `check_op`.
     seed : int
@@ -45,28 +42,37 @@ def check_loss(
     AssertionError
         As `check_op`; and if the value is not a mean over rows, or equal weights change it.
     """
-    loss = losses.get(loss) if isinstance(loss, str) else loss
+    checked: Any = losses.get(loss) if isinstance(loss, str) else loss
     draw = Draw(seed)
     output = draw.normal(ROWS, OUTPUTS) if output is None else cast(np.asarray(output), "float64")
-    if targets is None:
-        targets = output + draw.away_from(*output.shape, kinks=(-1.0, 0.0, 1.0))
-    targets = cast(np.asarray(targets), "float64")
+    targets = _draw_targets(checked, output, draw) if targets is None else cast(np.asarray(targets), "float64")
     weights = draw.uniform(output.shape[0], low=0.5, high=1.5)
-    with faults_of(f"loss {loss!r}"):
+    with faults_of(f"loss {checked!r}"):
         for given in (None, weights):
-            value, doutput = loss(output, targets, given)
-            compare(lambda o, w=given: loss(o, targets, w)[0], [output], {"output": (0, doutput)}, np.ones(()), seed)
-        _check_mean(loss, output, targets)
+            _, doutput = checked(output, targets, given)
+            compare(lambda o, w=given: checked(o, targets, w)[0], [output], {"output": (0, doutput)}, np.ones(()), seed)
+        _check_mean(checked, output, targets)
     terms = int(np.prod(output.shape))
     for weighted in (False, True):
         inputs = {"output": output, "targets": targets} | ({"weights": weights} if weighted else {})
-        trial = _loss_trial(loss, inputs, terms)
+        trial = _loss_trial(checked, inputs, terms)
         for variant in as_variants(variants):
             for dtype in variant.dtypes:
                 run(trial, variant, dtype)
 
 
-def _check_mean(loss: Loss, output: np.ndarray, targets: np.ndarray) -> None:
+def _draw_targets(loss: Any, output: np.ndarray, draw: Draw) -> np.ndarray:
+    """Targets of the loss's kind and range, off the kinks that losses of an error have."""
+    if loss.target_kind == "labels":
+        return draw.integers(output.shape[0], below=output.shape[1])
+    low, high = loss.target_range
+    if np.isfinite(high):
+        return draw.uniform(*output.shape, low=max(low, high - 1), high=high)
+    targets = output + draw.away_from(*output.shape, kinks=(-1.0, 0.0, 1.0))
+    return np.abs(targets) + low if np.isfinite(low) else targets
+
+
+def _check_mean(loss: Any, output: np.ndarray, targets: np.ndarray) -> None:
     """The same rows twice, or with weights of one, have the same mean; each row then counts half in the gradient."""
     budget = 2 * budgets.normalising(2 * output.size)
     value, doutput = loss(output, targets)
@@ -81,13 +87,13 @@ def _check_mean(loss: Loss, output: np.ndarray, targets: np.ndarray) -> None:
         assert_values(got, wanted, dtype="float64", budget=budget, what=what)
 
 
-def _loss_trial(loss: Loss, inputs: dict[str, np.ndarray], terms: int) -> Trial:
+def _loss_trial(loss: Any, inputs: dict[str, np.ndarray], terms: int) -> Trial:
     def function(*arrays: Array) -> dict[str, Any]:
         value, doutput = loss(*arrays)
         return {"value": value, GRADIENT_OF + "output": doutput}
 
     label = f"loss {loss!r}" + (" with weights" if "weights" in inputs else "")
-    return Trial(label, inputs, function, function, lambda name: budgets.normalising(terms))
+    return Trial(label, inputs, function, function, lambda _: budgets.normalising(terms), tuple(inputs))
 
 
 def check_optimizer(optimizer: Optimizer, variants: Variants = None, *, size: int = 11, seed: int = 0) -> None:
@@ -111,7 +117,7 @@ def check_optimizer(optimizer: Optimizer, variants: Variants = None, *, size: in
         on a quadratic bowl do not lower it.
     """
     generator = np.random.default_rng(seed)
-    inputs = {"params": generator.standard_normal(size)}
+    inputs: dict[str, np.ndarray] = {"params": generator.standard_normal(size)}
     inputs |= {f"gradient {turn}": generator.standard_normal(size) for turn in range(UPDATES)}
     inputs["step"] = np.zeros((), dtype=np.int32)
     with faults_of(f"{optimizer!r}"):
@@ -125,7 +131,7 @@ def check_optimizer(optimizer: Optimizer, variants: Variants = None, *, size: in
             params, state = optimizer.update(params, grads, state, rate)
         return {"params": params, **{f"state {number}": leaf for number, leaf in enumerate(_leaves(state))}}
 
-    trial = Trial(repr(optimizer), inputs, function, function, lambda name: UPDATES * budgets.elementwise())
+    trial = Trial(repr(optimizer), inputs, function, function, lambda _: UPDATES * budgets.elementwise())
     for variant in as_variants(variants):
         for dtype in variant.dtypes:
             run(trial, variant, dtype)
@@ -140,7 +146,7 @@ def _leaves(state: Any) -> Iterator[Any]:
         yield state
 
 
-def _check_state(optimizer: Optimizer, params: np.ndarray) -> None:
+def _check_state(optimizer: Any, params: np.ndarray) -> None:
     """A compiled step needs a state that keeps its structure, dtypes and shapes."""
     rate = optimizer.learning_rate(np.zeros((), dtype=np.int32), params.dtype)
     before = optimizer.init(params)
@@ -150,7 +156,7 @@ def _check_state(optimizer: Optimizer, params: np.ndarray) -> None:
         raise AssertionError(f"update changed the state's structure from {before!r} to {after!r}")
 
 
-def _check_descent(optimizer: Optimizer, params: np.ndarray) -> None:
+def _check_descent(optimizer: Any, params: np.ndarray) -> None:
     """Some updates on ½ Σ c p², c from ½ to 1, lower it."""
     curvature = np.linspace(0.5, 1.0, params.size)
     start = params

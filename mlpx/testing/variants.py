@@ -78,7 +78,7 @@ class Variant:
         """A new array of this variant with the values and dtype of a NumPy array; a tuple item by item."""
         if isinstance(array, tuple):
             return tuple(self.put(one) for one in array)  # type: ignore[return-value]
-        placed = self.backend.from_numpy(np.asarray(array), self.device)
+        placed: Any = self.backend.from_numpy(np.asarray(array), self.device)
         if self.readonly:
             placed.flags.writeable = False
         return placed

@@ -63,6 +63,7 @@ class Tolerance(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Compare with the epoch before."""
+        del row
         losses = trainer.history["loss"]
         if len(losses) > 1 and abs(losses[-1] - losses[-2]) < self.tolerance:
             trainer.stop(f"the loss changed by less than {self.tolerance:g}")
@@ -113,7 +114,9 @@ class EarlyStopping(Callback):
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Remember the parameters if this was the best epoch; stop if patience is out."""
         if self.monitor not in row:
-            raise ConfigError(f"EarlyStopping monitors {self.monitor!r}; this history has {', '.join(row)}; pass validation=(x, y)")
+            raise ConfigError(
+                f"EarlyStopping monitors {self.monitor!r}; this history has {', '.join(row)}; pass validation=(x, y)"
+            )
         values = trainer.history[self.monitor]
         best = self.best_epoch(values)
         if best == len(values) - 1 and self.restore_best:

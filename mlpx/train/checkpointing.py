@@ -39,6 +39,7 @@ class Checkpointing(Callback):
         self.folder = folder
         self.every = every
         self.on_step = every is not None
+        self._checkpoints = Checkpoints(folder)
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
         """Save if it is time; at the end of an epoch the epoch's row is waited for."""
@@ -48,6 +49,7 @@ class Checkpointing(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Save if the epoch's last step was due."""
+        del row
         fit = running(trainer)
         if self.every is not None and fit.steps_done % self.every == 0:
             self.save(fit)
@@ -55,26 +57,29 @@ class Checkpointing(Callback):
     def on_interrupt(self, trainer: Trainer) -> None:
         """Save where training was interrupted."""
         self.save(running(trainer))
+        self._checkpoints.close()
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Save the end, so that a resumed run with more epochs goes on from it."""
         self.save(running(trainer))
+        self._checkpoints.close()
 
     def save(self, fit: Fit) -> None:
         """Write the state of trainer, history and callbacks."""
         trainer = fit.trainer
-        arrays = {f"state/{name}": transfer.to_numpy(array) for name, array in leaves(trainer.state)}
+        arrays = {f"state.{name}": transfer.to_numpy(array) for name, array in leaves(trainer.state)}
         for number, callback in enumerate(fit.callbacks):
-            arrays |= {f"callback/{number}/{name}": array for name, array in callback.state().items()}
+            arrays |= {f"callback.{number}.{name}": array for name, array in callback.state().items()}
+        arrays |= {f"history.{column}": np.asarray(trainer.history[column]) for column in trainer.history.columns}
         metadata = {
             "epoch": fit.epoch,
             "rows_done": fit.rows_done,
             "steps_done": fit.steps_done,
             "stopped": fit.stopped,
-            "history": trainer.history.rows,
+            "columns": list(trainer.history.columns),
             "of": identity(fit),
         }
-        Checkpoints(self.folder).save(fit.steps_done, arrays, metadata)
+        self._checkpoints.save(fit.steps_done, arrays, metadata)
 
     @staticmethod
     def resume(fit: Fit) -> None:
@@ -88,16 +93,19 @@ class Checkpointing(Callback):
             If it belongs to another network, optimizer, data set or setting: all differences are named.
         """
         assert fit.settings.checkpoint is not None  # Settings made sure
-        found = Checkpoints(fit.settings.checkpoint).latest()
+        with Checkpoints(fit.settings.checkpoint) as checkpoints:
+            found = checkpoints.latest()
         _check_same(found.metadata["of"], identity(fit))
         trainer = fit.trainer
-        saved = {name.removeprefix("state/"): array for name, array in found.arrays.items() if name.startswith("state/")}
+        saved = {name.removeprefix("state."): array for name, array in found.arrays.items() if name.startswith("state.")}
         trainer.state = rebuilt(_state_like(trainer, saved), saved, trainer)
-        trainer.history.rows = [dict(row) for row in found.metadata["history"]]
+        columns = found.metadata["columns"]
+        values = zip(*(found.arrays[f"history.{column}"].tolist() for column in columns), strict=True)
+        trainer.history.rows = [dict(zip(columns, row, strict=True)) for row in values]
         fit.epoch, fit.rows_done = found.metadata["epoch"], found.metadata["rows_done"]
         fit.steps_done = found.metadata["steps_done"]
         for number, callback in enumerate(fit.callbacks):
-            prefix = f"callback/{number}/"
+            prefix = f"callback.{number}."
             own = {name.removeprefix(prefix): array for name, array in found.arrays.items() if name.startswith(prefix)}
             callback.restore(own, trainer)
 
@@ -109,22 +117,22 @@ def running(trainer: Trainer) -> Fit:
 
 
 def leaves(state: Any, prefix: str = "") -> Iterator[tuple[str, Array]]:
-    """The arrays in nested NamedTuples, by path: "optimizer/m"."""
+    """The arrays in nested NamedTuples, by path: "optimizer.m"."""
     if isinstance(state, tuple):
         names = getattr(state, "_fields", range(len(state)))
         for name, part in zip(names, state, strict=True):
-            yield from leaves(part, f"{prefix}{name}/")
+            yield from leaves(part, f"{prefix}{name}.")
     else:
-        yield prefix.removesuffix("/"), state
+        yield prefix.removesuffix("."), state
 
 
 def rebuilt(like: Any, saved: Mapping[str, np.ndarray], trainer: Trainer, prefix: str = "") -> Any:
     """Nested NamedTuples of the shape of `like`, with saved arrays on the trainer's device."""
     if isinstance(like, tuple):
         names = getattr(like, "_fields", range(len(like)))
-        parts = [rebuilt(part, saved, trainer, f"{prefix}{name}/") for name, part in zip(names, like, strict=True)]
+        parts = [rebuilt(part, saved, trainer, f"{prefix}{name}.") for name, part in zip(names, like, strict=True)]
         return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
-    name = prefix.removesuffix("/")
+    name = prefix.removesuffix(".")
     if name not in saved or saved[name].shape != tuple(like.shape):
         found = f"shape {saved[name].shape}" if name in saved else "nothing"
         raise CheckpointMismatchError(f"checkpoint: {name!r} should have shape {tuple(like.shape)}, it has {found}")
@@ -163,13 +171,15 @@ def _state_like(trainer: Trainer, saved: Mapping[str, np.ndarray]) -> Any:
     """A state of the structure that was saved: L-BFGS's own replaces the first one once it has begun."""
     state = trainer.state
     assert state is not None  # begin() placed it
-    if isinstance(trainer.optimizer, LBFGS) and "optimizer/rho" in saved:
-        searched = LBFGSState(*(saved[f"optimizer/{name}"] for name in LBFGSState._fields))
+    if isinstance(trainer.optimizer, LBFGS) and "optimizer.rho" in saved:
+        searched = LBFGSState(*(saved[f"optimizer.{name}"] for name in LBFGSState._fields))
         state = state._replace(optimizer=searched)
     return state
 
 
 def _check_same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    differences = [f"{name}: {found.get(name)!r} then, {value!r} now" for name, value in expected.items() if found.get(name) != value]
+    differences = [
+        f"{name}: {found.get(name)!r} then, {value!r} now" for name, value in expected.items() if found.get(name) != value
+    ]
     if differences:
         raise CheckpointMismatchError("the checkpoint is of another run: " + "; ".join(differences))

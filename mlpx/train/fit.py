@@ -8,20 +8,19 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlpx import optim, random, transfer
-from mlpx.arguments import real_number, whole_number
-from mlpx.errors import ConfigError, InvalidTypeError
+from mlpx.arguments import real_number
+from mlpx.errors import ConfigError
 from mlpx.namespace import constant, namespace_of
 from mlpx.optim import LBFGS
 from mlpx.registry import Device
 from mlpx.step import Batch, Epoch, State, empty_totals, epoch_step, training_step
 from mlpx.train import inputs
-from mlpx.train.callbacks import Callback, Tolerance
+from mlpx.train.callbacks import Callback
 from mlpx.train.checkpointing import Checkpointing
 from mlpx.train.divergence import check_finite, out_of_memory
 from mlpx.train.full_batch import FullBatch
@@ -29,43 +28,11 @@ from mlpx.train.history import History
 from mlpx.train.interrupt import Interrupt
 from mlpx.train.model import warn_of_nan
 from mlpx.train.progress import Progress
+from mlpx.train.settings import FitSettings
 from mlpx.typing import Array
 
 if TYPE_CHECKING:
     from mlpx.train.trainer import Trainer
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The arguments of `fit` that are not data, checked."""
-
-    epochs: int
-    batch_size: int | None
-    shuffle: bool
-    tolerance: float | None
-    callbacks: tuple[Callback, ...]
-    progress: bool | None
-    checkpoint: Path | None
-    checkpoint_every: int | None
-    resume: bool
-
-    def __post_init__(self) -> None:
-        whole_number("epochs", self.epochs)
-        if self.batch_size is not None:
-            whole_number("batch_size", self.batch_size)
-        if self.checkpoint_every is not None:
-            whole_number("checkpoint_every", self.checkpoint_every)
-        if self.checkpoint is None and (self.resume or self.checkpoint_every is not None):
-            raise ConfigError("resume and checkpoint_every need checkpoint=FOLDER")
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise InvalidTypeError(f"callbacks: {callback!r} is not a mlpx.train.Callback")
-
-    def all_callbacks(self) -> tuple[Callback, ...]:
-        """The callbacks given, and those that other arguments stand for; checkpoints are written last."""
-        stopping = () if self.tolerance is None else (Tolerance(self.tolerance),)
-        saving = () if self.checkpoint is None else (Checkpointing(self.checkpoint, self.checkpoint_every),)
-        return (*self.callbacks, *stopping, *saving)
 
 
 class CompiledSteps:
@@ -91,7 +58,7 @@ class Fit:
     trainer: Trainer
     data: Batch
     validation: Batch | None
-    settings: Settings
+    settings: FitSettings
     callbacks: tuple[Callback, ...]
     epoch: int = 0
     rows_done: int = 0
@@ -239,21 +206,25 @@ class Fit:
 
 
 def begin(
-    trainer: Trainer, x: Any, y: Any, sample_weight: Any, validation: tuple[Any, ...] | float | None, settings: Settings
+    trainer: Trainer, x: Any, y: Any, sample_weight: Any, validation: tuple[Any, ...] | float | None, settings: FitSettings
 ) -> Fit:
     """Check and place everything `fit` was given; nothing of the trainer changes before all of it is known to be good."""
     given = inputs.table(x)
     device = transfer.device(given) if trainer._device is None else trainer._device
     data = _placed(trainer, given, y, sample_weight, device)
     if settings.batch_size is not None and settings.batch_size > data.x.shape[0]:
-        warnings.warn(f"batch_size={settings.batch_size} exceeds the {data.x.shape[0]} rows; all rows are one batch", stacklevel=4)
+        warnings.warn(
+            f"batch_size={settings.batch_size} exceeds the {data.x.shape[0]} rows; all rows are one batch", stacklevel=4
+        )
     held_out = None
     if isinstance(validation, tuple | list):
         if len(validation) not in (2, 3):
             raise ConfigError("validation: expected (x, y), (x, y, weights) or the share of rows to set aside")
         held_out = _placed(trainer, inputs.table(validation[0], "validation x"), *_padded(validation[1:]), device)
     elif validation is not None:
-        data, held_out = _set_aside(data, real_number("validation", validation, 0, 1, open_low=True, open_high=True), trainer.seed)
+        data, held_out = _set_aside(
+            data, real_number("validation", validation, 0, 1, open_low=True, open_high=True), trainer.seed
+        )
     if not isinstance(trainer.optimizer, LBFGS):
         rows = data.x.shape[0] if settings.batch_size is None else settings.batch_size
         optim.schedules.validate(trainer.optimizer.learning_rate, settings.epochs * -(-data.x.shape[0] // rows))
@@ -320,5 +291,5 @@ def _noted(callback: Callback, step: int) -> Iterator[None]:
 
 
 def log_decay(decay: float) -> float:
-    """log ρ, with log 0 = −inf."""
+    """Log ρ, with log 0 = −inf."""
     return math.log(decay) if decay > 0 else -math.inf

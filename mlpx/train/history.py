@@ -23,7 +23,9 @@ class History:
         Where and how it was computed.
     """
 
-    def __init__(self, device: str = "", dtype: str = "", precision: str = "", rows: Sequence[Mapping[str, float]] = ()) -> None:
+    def __init__(
+        self, device: str = "", dtype: str = "", precision: str = "", rows: Sequence[Mapping[str, float]] = ()
+    ) -> None:
         self.rows: list[dict[str, float]] = [dict(row) for row in rows]
         self.stopped = ""
         self.device = device
@@ -69,4 +71,6 @@ class History:
 
     def __repr__(self) -> str:
         last = ", ".join(f"{name} {value:.6g}" for name, value in (self.rows[-1] if self.rows else {}).items())
-        return f"History({len(self)} epochs on {self.device or '?'}; {last or 'nothing recorded'}; {self.stopped or 'not ended'})"
+        return (
+            f"History({len(self)} epochs on {self.device or '?'}; {last or 'nothing recorded'}; {self.stopped or 'not ended'})"
+        )

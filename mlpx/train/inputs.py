@@ -19,7 +19,7 @@ TAKEN = "an array of NumPy, CuPy, PyTorch or JAX, a data frame, or a list of row
 
 
 def table(x: Any, name: str = "x") -> Array:
-    """x as a numeric array (n, d) of the library and on the device it came in.
+    """X as a numeric array (n, d) of the library and on the device it came in.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def table(x: Any, name: str = "x") -> Array:
 
 
 def numeric(x: Any, name: str) -> Array:
-    """x as an array of real numbers or booleans, of the library it came in; lists and data frames become NumPy arrays."""
+    """X as an array of real numbers or booleans, of the library it came in; lists and data frames become NumPy arrays."""
     if isinstance(x, np.ndarray | np.generic | list | tuple) or hasattr(x, "__dataframe__"):
         return _numpy_numeric(x, name)
     if type(x).__module__.startswith("scipy.sparse"):
@@ -52,11 +52,15 @@ def numeric(x: Any, name: str) -> Array:
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise InvalidTypeError(f"{name} is {'None' if x is None else f'a {type(x).__name__}'}; expected {TAKEN}")
     if is_tracer(x):
-        raise InvalidTypeError(f"{name} is a tracer: fit, predict and evaluate cannot be called inside jit; jit a network's forward")
+        raise InvalidTypeError(
+            f"{name} is a tracer: fit, predict and evaluate cannot be called inside jit; jit a network's forward"
+        )
     xp = namespace_of(x)
-    transfer.check_readable(x, name)
+    transfer.device(x)  # refuses what holds no readable values: sparse tensors, PyTorch's meta device
     if xp.isdtype(x.dtype, "complex floating"):
-        raise InvalidInputError(f"{name} is {x.dtype}: complex numbers are not supported; pass real and imaginary parts as features")
+        raise InvalidInputError(
+            f"{name} is {x.dtype}: complex numbers are not supported; pass real and imaginary parts as features"
+        )
     return x
 
 
@@ -85,7 +89,7 @@ def on_device(array: Array, device: Device) -> Array:
 
 
 def targets(y: Any, x: Array, loss: Loss, n_outputs: int, device: Device, dtype: str, name: str = "y") -> Array:
-    """y as the loss takes it, moved to where x goes: lists, NumPy arrays and arrays of x's own library follow x.
+    """Y as the loss takes it, moved to where x goes: lists, NumPy arrays and arrays of x's own library follow x.
 
     Raises
     ------
@@ -193,13 +197,17 @@ def _check_ragged(rows: Any, name: str) -> None:
     for number, length in enumerate(lengths):
         if length != lengths[0]:
             found = f"{length} values" if length >= 0 else "no list"
-            raise InvalidInputError(f"{name} is ragged: row {number} has {found}, row 0 has {lengths[0]}; make all rows as long")
+            raise InvalidInputError(
+                f"{name} is ragged: row {number} has {found}, row 0 has {lengths[0]}; make all rows as long"
+            )
 
 
 def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
     for position, value in np.ndenumerate(array):
         if not isinstance(value, int | float | bool | np.number | np.bool_):
-            raise InvalidTypeError(f"{name}[{', '.join(map(str, position))}] is a {type(value).__name__}, not a number: {value!r}")
+            raise InvalidTypeError(
+                f"{name}[{', '.join(map(str, position))}] is a {type(value).__name__}, not a number: {value!r}"
+            )
     return array.astype(np.float64)
 
 

@@ -36,6 +36,7 @@ class Interrupt:
             raise KeyboardInterrupt
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
+        del frame
         if self._caught is not None:
             self.act()
         self._caught = number

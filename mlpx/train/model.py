@@ -113,7 +113,7 @@ class Model:
         """The network's output for a prepared x."""
         xp = namespace_of(x)
         parts = [
-            self._run((self.params.flat, self._buffers(), x[start : start + TILE_ROWS, :]))
+            self._run((self.params.flat, self._buffers(), x[start : min(start + TILE_ROWS, x.shape[0]), :]))
             for start in range(0, x.shape[0], TILE_ROWS)
         ]
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
@@ -143,7 +143,9 @@ class Model:
         """
         named = {**self.params, **(self.params.buffers or {})}
         arrays = {name: transfer.to_numpy(array) for name, array in named.items()}
-        write_model(path, ModelRecord(self.net, arrays, self.loss, self.precision, self.metrics, self.extras), overwrite=overwrite)
+        write_model(
+            path, ModelRecord(self.net, arrays, self.loss, self.precision, self.metrics, self.extras), overwrite=overwrite
+        )
 
     def _buffers(self) -> Array:
         assert self.params.buffers is not None  # every network's parameters have a vector for them, if an empty one

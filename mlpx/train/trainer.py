@@ -9,11 +9,12 @@ from typing import Any
 
 from mlpx import losses, optim, transfer
 from mlpx.arguments import real_number, whole_number
+from mlpx.compositions import Sequential
 from mlpx.errors import ConfigError, InvalidInputError, InvalidTypeError, checked_keywords
 from mlpx.layers.base import Layer
 from mlpx.losses import Loss
 from mlpx.namespace import namespace_of
-from mlpx.network import Network, Sequential, check_dtype
+from mlpx.network import Network, check_dtype
 from mlpx.optim import LBFGS, Optimizer
 from mlpx.parameters import Parameters
 from mlpx.registry import PRECISIONS, Device
@@ -22,6 +23,7 @@ from mlpx.train import fit as fitting
 from mlpx.train.callbacks import Callback
 from mlpx.train.history import History
 from mlpx.train.model import Model, checked_metrics
+from mlpx.train.settings import FitSettings
 from mlpx.typing import Array
 
 
@@ -187,7 +189,7 @@ class Trainer:
             If a loss or parameter is not finite; the parameters are those before that epoch.
         """
         with fitting.exclusive(self):
-            settings = fitting.Settings(
+            settings = FitSettings(
                 epochs=epochs,
                 batch_size=batch_size,
                 shuffle=shuffle,
@@ -287,9 +289,7 @@ class Trainer:
         """The trained network as a `Model`, on the parameters as they are now."""
         params = self.weights()
         if self._model is None:
-            self._model = Model(
-                self.net, params, self.loss, device=self.device, precision=self.precision, metrics=self.metrics
-            )
+            self._model = Model(self.net, params, self.loss, device=self.device, precision=self.precision, metrics=self.metrics)
         self._model.extras = self.extras
         return self._model.with_params(params)
 

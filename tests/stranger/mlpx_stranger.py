@@ -1,6 +1,7 @@
 """array-api-strict as a backend of mlpx."""
 
 import numpy as np
+
 from mlpx.machine import importable
 from mlpx.registry import Backend
 
