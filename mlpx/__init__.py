@@ -1,6 +1,6 @@
 """Multilayer perceptrons whose equations are written once and run on NumPy, CuPy, PyTorch and JAX."""
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 from mlpx import errors as errors
 from mlpx import layers as layers
@@ -19,7 +19,14 @@ from mlpx.transfer import device as device
 from mlpx.transfer import to_device as to_device
 from mlpx.transfer import to_numpy as to_numpy
 
-try:
-    __version__ = version("mlpx")
-except PackageNotFoundError:  # run from a source tree that is not installed
-    __version__ = "0+unknown"
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> Any:
+        """`__version__`, looked up when it is asked for: what reads a package's metadata is slow to import."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from mlpx.machine import installed_version
+
+        return installed_version("mlpx") or "0+unknown"  # unknown: a source tree that is not installed

@@ -107,6 +107,11 @@ class Backend:
         """Wait until the device has finished all work."""
         del device
 
+    def hardware(self, device: str) -> str:
+        """Model of the accelerator that a device is, such as "NVIDIA H100 80GB HBM3"; empty for the CPU."""
+        del device
+        return ""
+
     def memory(self, device: str) -> Memory | None:
         """Free and total memory of a device, or None where it cannot be told."""
         del device

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from mlpx.errors import ConfigError, InvalidInputError
+from mlpx.errors import ConfigError, InvalidInputError, checked_keywords
 from mlpx.layers.base import Layer
 from mlpx.namespace import namespace_of, placed_as
 from mlpx.network import Network
@@ -37,19 +38,24 @@ class Sequential(Network):
         return dx, grads
 
     def _parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> dict[str, Array]:
-        first = next((i for i, block in enumerate(self._blocks) if block.specs()), len(self._blocks))
-        dy, grads = self._back_to(first + 1, params, residuals, dy)
-        if first < len(self._blocks) and dy is not None:
-            own = self._blocks[first].parameter_gradients(Scope(params, self._prefixes[first]), residuals[first], dy)
+        first = self._first_learning
+        delta, grads = self._back_to(first + 1, params, residuals, dy)
+        if first < len(self._blocks) and delta is not None:
+            own = self._blocks[first].parameter_gradients(Scope(params, self._prefixes[first]), residuals[first], delta)
             grads |= _prefixed(self._prefixes[first], own)
         return grads
+
+    @cached_property
+    def _first_learning(self) -> int:
+        """Number of the first block that has parameters: no gradient is needed before it."""
+        return next((i for i, block in enumerate(self._blocks) if block.specs()), len(self._blocks))
 
     def _back_to(self, first: int, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Any, dict[str, Array]]:
         """Back through the blocks from the last to number `first`."""
         grads: dict[str, Array] = {}
         for i in range(len(self._blocks) - 1, first - 1, -1):
             prefix = self._prefixes[i]
-            dy, own = self._blocks[i].backward(Scope(params, prefix), residuals[i], dy)
+            dy, own = self._blocks[i].backward(Scope(params, prefix), residuals[i], dy)  # type: ignore[assignment]
             grads |= _prefixed(prefix, own)
             if dy is None:  # whole numbers came in here: nothing before has a gradient
                 break
@@ -106,6 +112,9 @@ class Parallel(Network):
         "concat" puts the outputs side by side along the last axis; "sum" adds them.
     """
 
+    in_sequence = False
+
+    @checked_keywords
     def __init__(self, *blocks: Layer, combine: str = "concat") -> None:
         super().__init__(*blocks)
         if combine not in ("concat", "sum"):
@@ -141,16 +150,27 @@ class Parallel(Network):
         return y, tuple(residuals)
 
     def _backward(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> tuple[Array | None, dict[str, Array]]:
-        dxs, grads, start = [], {}, 0
-        for (prefix, block), branch in zip(self._numbered(), residuals, strict=True):
-            stop = start + branch.width.shape[1]
-            part = dy if self.combine == "sum" else dy[..., start:stop]
-            dx, own = block.backward(Scope(params, prefix), branch.residuals, part)
+        dxs, grads = [], {}
+        for prefix, block, kept, part in self._parts(residuals, dy):
+            dx, own = block.backward(Scope(params, prefix), kept, part)
             grads |= _prefixed(prefix, own)
             if dx is not None:
                 dxs.append(dx)
-            start = stop
         return (_total(dxs) if dxs else None), grads
+
+    def _parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> dict[str, Array]:
+        grads = {}
+        for prefix, block, kept, part in self._parts(residuals, dy):
+            grads |= _prefixed(prefix, block.parameter_gradients(Scope(params, prefix), kept, part))
+        return grads
+
+    def _parts(self, residuals: Residuals, dy: Array) -> Iterator[tuple[str, Layer, Residuals, Array]]:
+        """Every branch with its name, its residuals and its part of ∂loss/∂y."""
+        start = 0
+        for (prefix, block), branch in zip(self._numbered(), residuals, strict=True):
+            stop = start + branch.width.shape[1]
+            yield prefix, block, branch.residuals, dy if self.combine == "sum" else dy[..., start:stop]
+            start = stop
 
     def updated_buffers(self, params: ParameterMapping, residuals: Residuals) -> dict[str, Array]:
         """Buffers of all branches after a forward pass in training."""

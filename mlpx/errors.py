@@ -48,6 +48,10 @@ class DivergenceError(MlpxError, ArithmeticError):
     """Training produced a loss or a weight that is not finite."""
 
 
+class TraceError(MlpxError, TypeError):
+    """A function cannot be recorded as a program, because what it does depends on the values of its arrays."""
+
+
 class DataFileError(MlpxError, ValueError):
     """A data file cannot be read as a table."""
 

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,6 +73,8 @@ def module_installed(library: str) -> bool:
 
 def installed_version(distribution: str) -> str:
     """Version of an installed distribution, or an empty string."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import, and seldom needed
+
     try:
         return version(distribution)
     except PackageNotFoundError:

@@ -24,7 +24,14 @@ class Network(Layer):
 
     `forward` and `backward` serve both as the block's part in a larger one, with a mapping of its own names, and as the public
     door of a whole network, with `Parameters`; then shapes, dtypes and devices are checked and gradients come flat.
+
+    Attributes
+    ----------
+    in_sequence : bool
+        Whether every block feeds the next, rather than all sharing one input.
     """
+
+    in_sequence: bool = True
 
     def __init__(self, *blocks: Layer) -> None:
         if not blocks:
@@ -96,12 +103,12 @@ class Network(Layer):
         """
         goal = transfer.device(device)
         check_dtype(dtype, goal)
-        _check_memory(self.layout.length * np.dtype(dtype).itemsize, goal)
+        check_memory(self.layout.length * np.dtype(dtype).itemsize, goal)
         key = random.fold_in(random.key(seed), random.Purpose.INIT)
         drawn = []
         for layout in (self.layout, self.buffer_layout):
-            like = np.empty(0, dtype)
-            arrays = {
+            like: Any = np.empty(0, dtype)
+            arrays: dict[str, Any] = {
                 name: entry.spec.initializer.draw(random.fold_in(key, number), entry.shape, dtype)
                 for number, (name, entry) in enumerate(layout.entries.items())
             }
@@ -122,8 +129,9 @@ class Network(Layer):
         for name, array in given.items():
             _check_given(name, array)
         buffers = {name: given.pop(name) for name in list(given) if name in self.buffer_layout.entries}
-        like = next(iter({**given, **buffers}.values()), np.empty(0, np.float32))
-        for name, array in given.items():
+        empty: Any = np.empty(0, np.float32)
+        like = next(iter({**given, **buffers}.values()), empty)
+        for name, array in {**given, **buffers}.items():
             if array.dtype != like.dtype:
                 raise InvalidTypeError(
                     f"parameters of two dtypes: {name!r} is {array.dtype}, another is {like.dtype}; cast one"
@@ -245,12 +253,14 @@ def check_dtype(dtype: str, device: Device) -> None:
     device.backend.check_dtype(dtype)
 
 
-def _check_memory(needed: int, device: Device) -> None:
+def check_memory(nbytes: int, device: Device, vectors: int = 1) -> None:
+    """Raise ResourceLimitError unless the device has free memory for so many vectors of `nbytes` bytes."""
     memory = device.backend.memory(device.name)
-    if memory is not None and needed > memory.free:
+    if memory is not None and vectors * nbytes > memory.free:
         gib = 2**30
+        what = "the parameters need" if vectors == 1 else f"training needs {vectors} vectors of parameters,"
         raise ResourceLimitError(
-            f"the parameters need {needed / gib:.1f} GiB, {device} has {memory.free / gib:.1f} GiB free: make the layers smaller"
+            f"{what} {vectors * nbytes / gib:.1f} GiB, {device} has {memory.free / gib:.1f} GiB free: make the layers smaller"
         )
 
 
@@ -259,6 +269,7 @@ def _check_given(name: str, array: Array) -> None:
         raise InvalidTypeError(f"parameter {name!r} is a {type(array).__name__}: give an array")
     if not is_floating(array):
         raise InvalidTypeError(f"parameter {name!r} is {describe(array)}: give float32 or float64")
-    strides = getattr(array, "strides", None)
+    of_torch: Any = getattr(array, "stride", None)  # a method there, the attribute `strides` elsewhere
+    strides: Any = of_torch() if callable(of_torch) else getattr(array, "strides", None)
     if strides is not None and any(step == 0 and n > 1 for step, n in zip(strides, array.shape, strict=True)):
         raise InvalidInputError(f"parameter {name!r} overlaps itself (a broadcast view): it must own its memory; copy it first")

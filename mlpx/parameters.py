@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
-from mlpx.errors import InvalidInputError
+from mlpx.errors import InvalidInputError, InvalidTypeError
 from mlpx.layers.base import Spec
 from mlpx.namespace import device_of, namespace_of, placed_as
 from mlpx.typing import Array, Device, DType, Shape
@@ -16,21 +16,19 @@ ALIGNMENT = 64  # elements: 256 bytes of float32, what a GPU's widest loads and 
 
 
 class Entry(NamedTuple):
-    """Where one parameter lies in the flat vector."""
+    """Where one parameter lies in the flat vector: from `offset` to `stop`, and `gap` zeros behind it."""
 
     name: str
-    offset: int
     spec: Spec
-
-    @property
-    def shape(self) -> Shape:
-        """The parameter's shape."""
-        return self.spec.shape
+    shape: Shape
+    offset: int
+    stop: int
+    gap: int
 
     @property
     def size(self) -> int:
         """How many numbers it holds."""
-        return math.prod(self.spec.shape)
+        return self.stop - self.offset
 
 
 class Layout:
@@ -49,9 +47,11 @@ class Layout:
         self.entries: dict[str, Entry] = {}
         offset = 0
         for name, spec in specs.items():
-            entry = Entry(name, offset, spec)
-            self.entries[name] = entry
-            offset += -(-entry.size // ALIGNMENT) * ALIGNMENT
+            shape = tuple(spec.shape)
+            stop = offset + math.prod(shape)
+            gap = -stop % ALIGNMENT
+            self.entries[name] = Entry(name, spec, shape, offset, stop, gap)
+            offset = stop + gap
         self.length = offset
         self.size = sum(entry.size for entry in self.entries.values())
 
@@ -62,22 +62,26 @@ class Layout:
         ------
         InvalidInputError
             If a name is missing or unknown, or an array has another shape than its parameter.
+        InvalidTypeError
+            If an array has another dtype than `like`.
         """
         if arrays.keys() != self.entries.keys():
             missing = sorted(self.entries.keys() - arrays.keys())
             unknown = sorted(arrays.keys() - self.entries.keys())
             raise InvalidInputError(f"parameters do not fit the network: missing {missing}, unknown {unknown}")
         xp = namespace_of(like)
+        where = placed_as(like)
         parts = []
-        for entry in self.entries.values():
-            array = arrays[entry.name]
-            if tuple(array.shape) != entry.shape:
-                raise InvalidInputError(f"{entry.name!r} has shape {tuple(array.shape)}, its parameter has {entry.shape}")
+        for name, entry in self.entries.items():
+            array = arrays[name]
+            if array.shape != entry.shape:
+                raise InvalidInputError(f"{name!r} has shape {tuple(array.shape)}, its parameter has {entry.shape}")
+            if array.dtype != like.dtype:
+                raise InvalidTypeError(f"{name!r} is {array.dtype}, its parameter is {like.dtype}")
             parts.append(xp.reshape(array, (-1,)))
-            gap = -entry.size % ALIGNMENT
-            if gap:
-                parts.append(xp.zeros((gap,), dtype=like.dtype, **placed_as(like)))
-        return xp.concat(parts) if parts else xp.zeros((0,), dtype=like.dtype, **placed_as(like))
+            if entry.gap:
+                parts.append(xp.zeros((entry.gap,), dtype=like.dtype, **where))
+        return xp.concat(parts) if parts else xp.zeros((0,), dtype=like.dtype, **where)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Layout) and self.shapes == other.shapes
@@ -123,7 +127,7 @@ class Parameters(Mapping[str, "Array"]):
                 if self.buffers is None:
                     raise KeyError(name)
                 return self.buffers[name]
-            piece = self.flat[entry.offset : entry.offset + entry.size]
+            piece = self.flat[entry.offset : entry.stop]
             found = self._slices[name] = namespace_of(self.flat).reshape(piece, entry.shape)
         return found
 

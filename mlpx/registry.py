@@ -7,16 +7,17 @@ instance. Importing that package must not import its array library: `probe` says
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlpx.backend import PRECISIONS, Backend, Device
 from mlpx.errors import BackendMissingError, InvalidTypeError, unknown_name
 from mlpx.machine import Availability, Memory
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -68,11 +69,17 @@ def _forget() -> None:
 
 @cache
 def _plugins() -> dict[str, EntryPoint]:
+    """Entry points by backend name; what reads them is slow to import, so that is left until they are needed."""
+    from importlib.metadata import entry_points
+
     return {entry.name: entry for entry in (*_declared_in_source_tree(), *entry_points(group=ENTRY_POINT_GROUP))}
 
 
 def _declared_in_source_tree() -> tuple[EntryPoint, ...]:
     """What pyproject.toml declares, where mlpx runs from a source tree that was not installed."""
+    import tomllib
+    from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
+
     try:
         distribution("mlpx")
         return ()

@@ -70,6 +70,13 @@ class Batch(NamedTuple):
     weights: Any = ()
 
 
+def rows_of(data: Batch, rows: Array) -> Batch:
+    """Some rows of a data set, by number."""
+    xp = namespace_of(rows)
+    weights = data.weights if isinstance(data.weights, tuple) else xp.take(data.weights, rows, axis=0)
+    return Batch(xp.take(data.x, rows, axis=0), xp.take(data.targets, rows, axis=0), weights)
+
+
 class Epoch(NamedTuple):
     """A whole data set on the device, and the order (n,) int32 in which its rows come."""
 
@@ -137,8 +144,8 @@ class Descent:
         return state._replace(params=params, optimizer=moments, average=average)
 
 
-def initial_state(params: Parameters, optimizer: Optimizer, seed: int, *, averaged: bool = False) -> State:
-    """The state before the first step, on the device of the parameters."""
+def initial_state(params: Parameters, optimizer: Optimizer | None, seed: int, *, averaged: bool = False) -> State:
+    """The state before the first step, on the device of the parameters; without an optimizer its part is ()."""
     xp = namespace_of(params.flat)
     key = random.fold_in(random.key(seed), random.Purpose.DROPOUT)
     where = placed_as(params.flat)
@@ -146,7 +153,7 @@ def initial_state(params: Parameters, optimizer: Optimizer, seed: int, *, averag
     return State(
         params=xp.asarray(params.flat, copy=True),
         buffers=xp.asarray(buffers, copy=True),
-        optimizer=optimizer.init(params.flat),
+        optimizer=() if optimizer is None else optimizer.init(params.flat),
         step=xp.zeros((), dtype=xp.int32, **where),
         cursor=xp.zeros((), dtype=xp.int32, **where),
         key=xp.asarray(key.tolist(), dtype=xp.int32, **where),
@@ -154,6 +161,14 @@ def initial_state(params: Parameters, optimizer: Optimizer, seed: int, *, averag
         average=xp.zeros_like(params.flat) if averaged else (),
         totals=empty_totals(params.flat),
     )
+
+
+def copied(state: Any) -> Any:
+    """Nested tuples of arrays, every array in memory of its own."""
+    if not isinstance(state, tuple):
+        return namespace_of(state).asarray(state, copy=True)
+    parts = [copied(part) for part in state]
+    return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
 
 
 def empty_totals(like: Array) -> Totals:
@@ -194,10 +209,7 @@ def epoch_step(
         xp = namespace_of(epoch.order)
         offsets = xp.arange(batch_size, dtype=xp.int32, **placed_as(epoch.order))
         rows = xp.take(epoch.order, state.cursor + offsets, axis=0)
-        x, targets, weights = epoch.data
-        taken = () if isinstance(weights, tuple) else xp.take(weights, rows, axis=0)
-        batch = Batch(xp.take(x, rows, axis=0), xp.take(targets, rows, axis=0), taken)
-        state, metrics = step(state, batch)
+        state, metrics = step(state, rows_of(epoch.data, rows))
         return state._replace(cursor=state.cursor + batch_size), metrics
 
     return take_step

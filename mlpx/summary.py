@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
@@ -54,12 +55,12 @@ class Summary:
         for number, child in enumerate(layer.children()):
             label = f"{name}{number}"
             after = None if shape is None else child.output_shape(shape)
-            count = sum(_size(spec.shape) for spec in child.specs().values())
+            count = sum(math.prod(spec.shape) for spec in child.specs().values())
             text = "?" if after is None else "(" + ", ".join(["n", *map(str, after[1:])]) + ")"
             title = type(child).__name__ if child.children() else repr(child)
             self.rows.append(Row(label, "  " * depth + title, text, count))
             self._walk(child, f"{label}.", shape, depth + 1)
-            if _in_sequence(layer):
+            if getattr(layer, "in_sequence", True):
                 shape = after
 
     def table(self) -> Table:
@@ -79,18 +80,6 @@ class Summary:
         return capture.get().rstrip()
 
     __repr__ = __str__
-
-
-def _size(shape: Shape) -> int:
-    count = 1
-    for length in shape:
-        count *= length
-    return count
-
-
-def _in_sequence(layer: Layer) -> bool:
-    """Whether each child of a composition feeds the next, rather than all sharing one input."""
-    return type(layer).__name__ != "Parallel"
 
 
 def _first_input(net: Layer) -> Shape | None:

@@ -123,7 +123,7 @@ def test_bad_arguments(arguments, says):
 
 
 def test_missing_scikit_learn_is_named_with_its_cure(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(ConfigError, match=r"pip install 'mlpx\[sklearn\]'"):
         builtin("iris")
     assert len(builtin("moons")) == 1000

@@ -157,6 +157,26 @@ def append(path: Path) -> None:
         file.write("3,4\n")
 
 
+def test_a_fifo_that_takes_the_name_of_a_file_does_not_block(tmp_path, monkeypatch):
+    (tmp_path / "regular").touch()
+    regular = (tmp_path / "regular").stat()
+    os.mkfifo(tmp_path / "t.csv")
+    monkeypatch.setattr(os, "stat", lambda path: regular)
+    refused: list[str] = []
+
+    def attempt() -> None:
+        try:
+            read(f"{tmp_path}/t.csv")
+        except DataFileError as error:
+            refused.append(str(error))
+
+    reader = threading.Thread(target=attempt, daemon=True)
+    reader.start()
+    reader.join(SECONDS)
+    assert len(refused) == 1
+    assert "FIFO" in refused[0]
+
+
 @pytest.mark.parametrize(
     "change",
     [lambda path: os.truncate(path, 3), append, lambda path: path.write_text("b,y\n3,4\n")],

@@ -121,6 +121,12 @@ class CuPyBackend(Backend):
         """Wait for every stream of a GPU."""
         self.native_device(device).synchronize()
 
+    def hardware(self, device: str) -> str:
+        """Model of a GPU."""
+        import cupy
+
+        return cupy.cuda.runtime.getDeviceProperties(int(device))["name"].decode()
+
     def memory(self, device: str) -> Memory | None:
         """Memory of a GPU; what CuPy's pool holds in reserve counts as used."""
         return Memory(*self.native_device(device).mem_info)

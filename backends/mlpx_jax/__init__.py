@@ -132,6 +132,10 @@ class JaxBackend(Backend):
         wanted = self.native_device(device)
         jax.block_until_ready([array for array in jax.live_arrays() if wanted in array.devices()])
 
+    def hardware(self, device: str) -> str:
+        """Model of an accelerator."""
+        return "" if device.startswith("cpu") else self.native_device(device).device_kind
+
     def memory(self, device: str) -> Memory | None:
         """Memory of an accelerator as JAX's allocator counts it, or of the machine."""
         statistics = self.native_device(device).memory_stats()

@@ -115,6 +115,12 @@ class TorchBackend(Backend):
         if device.startswith("cuda"):
             torch.cuda.synchronize(device)
 
+    def hardware(self, device: str) -> str:
+        """Model of a CUDA device."""
+        import torch
+
+        return torch.cuda.get_device_name(device) if device.startswith("cuda") else ""
+
     def memory(self, device: str) -> Memory | None:
         """Memory of a CUDA device, or of the machine."""
         import torch

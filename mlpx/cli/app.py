@@ -1,131 +1,149 @@
-"""The commands and their options."""
+"""The commands."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+import mlpx
+from mlpx.cli.train_options import TrainOptions
+
+EXIT_STATUSES = (
+    "Exit status: 0 done, 1 run failed or diverged, 2 usage or configuration, 3 data, 4 checkpoint, 5 resources, "
+    "130 and 143 interrupted."
+)
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Options = TypeVar("Options")
+
 app = typer.Typer(
-    help="Train multilayer perceptrons on NumPy, CuPy, PyTorch or JAX.",
-    no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_STATUSES,
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+def options_of(settings: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Decorator: make a function of a dataclass a command that has the dataclass's fields as its options."""
+    hints = get_type_hints(settings, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(settings)  # type: ignore[arg-type]
+    ]
+
+    def with_options(function: Callable[[Options], None]) -> Callable[..., None]:
+        def command(**given: Any) -> None:
+            function(settings(**given))
+
+        command.__name__, command.__doc__, command.__annotations__ = function.__name__, function.__doc__, hints
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return with_options
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"mlpx {mlpx.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
-def options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
 ) -> None:
     """Train multilayer perceptrons on NumPy, CuPy, PyTorch or JAX."""
+    del version, debug  # acted upon by the callback above, and by main
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
 
 
-@app.command()
-def train(
-    source: Annotated[
-        str, typer.Argument(help="digits, iris, wine, breast_cancer, diabetes, moons, spirals, friedman1, or a file.")
-    ],
-    target: Annotated[str | None, typer.Option(help="Column to predict.")] = None,
-    task: Annotated[str | None, typer.Option(help="classification or regression; else told by the target.")] = None,
-    hidden: Annotated[str, typer.Option(help="Units of the hidden layers.")] = "128,64",
-    activation: Annotated[str, typer.Option(help="Activation of the hidden layers.")] = "relu",
-    dropout: Annotated[float, typer.Option(help="Dropout rate behind every hidden layer.")] = 0.0,
-    loss: Annotated[str | None, typer.Option(help="Loss; softmax_cross_entropy for classes, else half_squared_error.")] = None,
-    optimizer: Annotated[str, typer.Option(help="adam, adamw, sgd, rmsprop or lbfgs.")] = "adam",
-    learning_rate: Annotated[float | None, typer.Option(help="The optimizer's own default if not given.")] = None,
-    l2: Annotated[float | None, typer.Option(help="λ of the structural risk ½λ‖W‖²; 4 / training rows if not given.")] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows, at most.")] = 100,
-    batch_size: Annotated[int, typer.Option(help="Rows of a step; 0 is batch gradient descent.")] = 32,
-    patience: Annotated[int, typer.Option(help="Epochs without a better validation loss before stopping; 0 never stops.")] = 15,
-    device: Annotated[str, typer.Option(help="auto, numpy, cupy:0, torch:cpu, jax:cpu, …")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    precision: Annotated[str, typer.Option(help="ieee, tf32, bf16 or fp16.")] = "ieee",
-    seed: Annotated[int, typer.Option(help="Of the split, first weights, row order and dropout.")] = 0,
-    missing: Annotated[str, typer.Option(help="Cells without a value: error, drop (their rows) or fill.")] = "error",
-    scale: Annotated[bool, typer.Option(help="Standardise inputs, and a regression's target.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; runs/SOURCE-N if not given.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write into a folder that has results already.")] = False,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint in --out.")] = False,
-    progress: Annotated[bool | None, typer.Option(help="Live bar; shown on a terminal if not given.")] = None,
-    as_json: AsJson = False,
-) -> None:
+@app.command(short_help="Train a network on a built-in set or a file.")
+@options_of(TrainOptions)
+def train(options: TrainOptions) -> None:
     """Train a network on SOURCE and write model, metrics, history and curves."""
-    from mlpx.cli import training_run  # with it come the numeric libraries
+    from mlpx.cli import training_run  # with it comes what training needs
 
-    settings = training_run.RunSettings(
-        source=source,
-        target=target,
-        task=task,
-        hidden=training_run.layer_sizes(hidden),
-        activation=activation,
-        dropout=dropout,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=learning_rate,
-        l2=l2,
-        epochs=epochs,
-        batch_size=batch_size,
-        patience=patience,
-        device=device,
-        dtype=dtype,
-        precision=precision,
-        seed=seed,
-        missing=missing,
-        scale=scale,
-        out=out,
-        force=force,
-        checkpoint_every=checkpoint_every,
-        resume=resume,
-        progress=False if as_json and progress is None else progress,
-    )
-    result = training_run.train(settings)
-    if as_json:
-        typer.echo(json.dumps(result.record))
+    result = training_run.train(options)
+    if options.as_json:
+        typer.echo(json.dumps(result.record, allow_nan=False))
     else:
         result.show()
 
 
-@app.command()
+@app.command(short_help="Predict the rows of a file with a trained model.")
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a training run, or a model file.")],
     data: Annotated[str, typer.Argument(help="A file with the columns of training, or a built-in set.")],
     out: Annotated[Path | None, typer.Option(help="CSV file to write; standard output if not given.")] = None,
     device: Annotated[str, typer.Option(help="As in train.")] = "auto",
-    missing: Annotated[str, typer.Option(help="As in train.")] = "error",
-    force: Annotated[bool, typer.Option("--force", help="Overwrite --out.")] = False,
+    missing: Annotated[str, typer.Option(help="Cells without a value: error, drop (their rows) or fill.")] = "error",
+    force: Annotated[bool, typer.Option("--force", help="Replace the file --out.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Predict the rows of DATA with a trained model; measure it too where DATA has the target."""
-    from mlpx.cli import prediction  # with it come the numeric libraries
+    from mlpx.cli import prediction  # with it comes what predicting needs
 
+    if out is not None:
+        prediction.check_writable(out, force=force)
     result = prediction.predict(run, data, device=device, missing=missing)
     if out is not None:
-        result.write(out, force=force)
+        result.write(out)
     if as_json:
-        typer.echo(json.dumps(result.record(out)))
+        typer.echo(json.dumps(result.record(out), allow_nan=False))
     elif out is None:
         result.to_csv(sys.stdout)
     else:
-        typer.echo(f"{len(result)} predictions in {out}" + result.measured_text())
+        typer.echo(f"{len(result)} predictions in {out}{result.measured_text()}")
 
 
-@app.command()
+@app.command(short_help="Say what works on this machine, what does not, and the cure.")
 def doctor(
     as_json: AsJson = False, quick: Annotated[bool, typer.Option("--quick", help="Skip the first products.")] = False
 ) -> None:
     """Say which backends and devices work here, which do not, why, and the cure."""
-    from mlpx.cli import doctor as examination  # with it come the numeric libraries
+    from mlpx.cli import doctor as examination  # loaded when asked
 
     report = examination.report(quick=quick)
     if as_json:
         typer.echo(json.dumps(report.to_dict()))
     else:
         examination.render(report)
+
+
+@app.command(short_help="Measure how far every backend here is from the definitions.")
+def certify(
+    device: Annotated[
+        list[str] | None, typer.Option(help="A device or backend; repeatable. All of this machine if not given.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all of it to FILE.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="A B", help="Say what changed from file A to file B instead.")
+    ] = None,
+) -> None:
+    """Check that every backend and device computes what the definitions say; exit status 1 if one does not."""
+    from mlpx.cli import certificate  # with it come the numeric libraries
+
+    devices = device or ()
+    text, passed = (
+        certificate.run(devices, json_file) if compare is None else certificate.compared(devices, json_file, compare)
+    )
+    typer.echo(text)
+    raise typer.Exit(0 if passed else 1)

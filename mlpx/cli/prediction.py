@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import numpy as np
 
+from mlpx.cli.run_folder import json_values
 from mlpx.cli.training_run import in_target_units
 from mlpx.data import Encoder
-from mlpx.errors import CheckpointMismatchError, ConfigError
+from mlpx.errors import CheckpointMismatchError, CheckpointWriteError, ConfigError
+from mlpx.store.durable import replace_file
 from mlpx.train import load
 
 
@@ -23,7 +26,8 @@ class Predictions:
     ----------
     header : tuple of str
     rows : list of tuple
-        The label and the probability of every class; or the predicted number.
+        The label and the probability of every class, or the predicted number; in front of it, where rows with missing values
+        were dropped, the line or row of the source it belongs to.
     measured : dict of str to float
         Loss and metrics, where the data had the target.
     device : str
@@ -43,12 +47,14 @@ class Predictions:
         writer.writerow(self.header)
         writer.writerows(self.rows)
 
-    def write(self, path: Path, *, force: bool) -> None:
-        """Write a CSV file; ConfigError if there is one that may not be replaced."""
-        if path.exists() and not force:
-            raise ConfigError(f"--out {path} exists; choose another file, or allow it with --force")
-        with path.open("w", newline="", encoding="utf-8") as file:
-            self.to_csv(file)
+    def write(self, path: Path) -> None:
+        """Write a CSV file: all of it or, after a failure, nothing."""
+        text = io.StringIO(newline="")
+        self.to_csv(text)
+        try:
+            replace_file(path, text.getvalue().encode(), overwrite=True)
+        except CheckpointWriteError as error:
+            raise ConfigError(f"--out {path} cannot be written: {error.strerror}") from error
 
     def measured_text(self) -> str:
         """Results in words, where there are any."""
@@ -57,7 +63,17 @@ class Predictions:
     def record(self, out: Path | None) -> dict[str, Any]:
         """JSON values: results, device, and the rows or where they were written."""
         rows = [dict(zip(self.header, row, strict=True)) for row in self.rows] if out is None else str(out)
-        return {"n": len(self), "device": self.device, "results": self.measured, "predictions": rows}
+        return json_values({"n": len(self), "device": self.device, "results": self.measured, "predictions": rows})
+
+
+def check_writable(out: Path, *, force: bool) -> None:
+    """Raise ConfigError, before any work is done, if there is a file that may not be replaced or no folder for it."""
+    if out.is_dir():
+        raise ConfigError(f"--out {out} is a folder; name a file")
+    if out.exists() and not force:
+        raise ConfigError(f"--out {out} exists; choose another file, or allow it with --force")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no folder {out.parent}")
 
 
 def predict(run: Path, source: str, *, device: str, missing: str) -> Predictions:
@@ -80,10 +96,14 @@ def predict(run: Path, source: str, *, device: str, missing: str) -> Predictions
     if encoder.target.name in table.names:
         measured = in_target_units(model.evaluate(x, encoder.transform_target(table)), encoder)
     output = np.asarray(model.predict_proba(x), dtype=np.float64)
+    header: tuple[str, ...] = (encoder.target.name,)
     if encoder.task == "regression":
-        values = encoder.inverse_target(output)
-        return Predictions((encoder.target.name,), [(float(value),) for value in values], measured, str(model.device))
-    labels = encoder.inverse_target(np.argmax(output, axis=1).astype(np.int32))
-    header = (encoder.target.name, *(f"p({name})" for name in encoder.class_names))
-    rows = [(label, *map(float, row)) for label, row in zip(labels.tolist(), output, strict=True)]
+        rows: list[tuple[Any, ...]] = [(float(value),) for value in encoder.inverse_target(output)]
+    else:
+        labels = encoder.inverse_target(np.argmax(output, axis=1).astype(np.int32))
+        header += tuple(f"p({name})" for name in encoder.class_names)
+        rows = [(label, *map(float, row)) for label, row in zip(labels.tolist(), output, strict=True)]
+    if missing == "drop":
+        header = (table.unit, *header)
+        rows = [(place, *row) for place, row in zip(table.places.tolist(), rows, strict=True)]
     return Predictions(header, rows, measured, str(model.device))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import math
 import platform
-import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,87 +12,51 @@ from typing import Any, Literal, cast
 import numpy as np
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 import mlpx
 from mlpx import data, layers, losses, optim, transfer
-from mlpx.arguments import real_number, whole_number
+from mlpx.cli import run_folder
 from mlpx.cli.curves import draw_curves
+from mlpx.cli.train_options import TrainOptions
 from mlpx.compositions import Sequential
 from mlpx.data import Encoder, Table
-from mlpx.errors import CheckpointNotFoundError, ConfigError
+from mlpx.errors import ConfigError
+from mlpx.losses import Loss
 from mlpx.registry import Device
 from mlpx.train import EarlyStopping, History, Trainer
 
 PARTS = ("train", "validation", "test")
 SHARES = (0.7, 0.1, 0.2)
 L2_OF_ONE_ROW = 4.0  # λ = 4 / n: the same prior on the weights however many rows speak against it
-MODEL, METRICS, HISTORY, CURVES = "model.safetensors", "metrics.json", "history.csv", "curves.png"
-CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The options of `mlpx train`."""
-
-    source: str
-    target: str | None
-    task: str | None
-    hidden: tuple[int, ...]
-    activation: str
-    dropout: float
-    loss: str | None
-    optimizer: str
-    learning_rate: float | None
-    l2: float | None
-    epochs: int
-    batch_size: int
-    patience: int
-    device: str
-    dtype: str
-    precision: str
-    seed: int
-    missing: str
-    scale: bool
-    out: Path | None
-    force: bool
-    checkpoint_every: int | None
-    resume: bool
-    progress: bool | None
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 0), ("patience", 0), ("seed", 0)):
-            whole_number(name, getattr(self, name), at_least=least)
-        real_number("dropout", self.dropout, 0, 1, open_high=True)
+HEADLINES = ("accuracy", "r2", "loss")
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a training run gave: `record` is what `metrics.json` holds, and where the files are."""
+    """What a training run gave: `record` is what `metrics.json` holds, results and where the files are."""
 
     record: dict[str, Any]
 
     def show(self) -> None:
-        """Print results and places as a table."""
+        """Print results and places."""
         record = self.record
-        table = RichTable(title=f"{record['source']}: {record['network']}", title_justify="left")
+        table = RichTable(title=Text(f"{record['source']}: {record['network']}"), title_justify="left")
         table.add_column("")
         for name in record["test"]:
             table.add_column(name, justify="right")
         for part in PARTS:
-            table.add_row(part, *(f"{value:.4f}" for value in record[part].values()))
-        console = Console(soft_wrap=True)
+            table.add_row(part, *map(_number, record[part].values()))
+        console = Console(soft_wrap=True, emoji=False, markup=False, highlight=False)
         console.print(table)
-        console.print(f"device     {record['device']} ({record['dtype']}, precision {record['precision']})", highlight=False)
-        console.print(
-            f"training   {record['epochs']} epochs in {record['seconds']:.1f} s; stopped: {record['stopped']}", highlight=False
-        )
+        console.print(f"device    {record['device']} ({record['dtype']}, precision {record['precision']})")
+        console.print(f"training  {record['epochs']} epochs in {record['seconds']:.1f} s; stopped: {record['stopped']}")
         for name, place in record["files"].items():
-            console.print(f"{name:10} {place}", highlight=False)
-        headline = next((name for name in ("accuracy", "r2") if name in record["test"]), "loss")
-        console.print(f"[bold]test {headline} {record['test'][headline]:.4f} on {record['device']}[/]", highlight=False)
+            console.print(f"{name:9} {place}")
+        console.print(f"{headline(record['test'])} on {record['device']}", style="bold")
 
 
-def train(settings: RunSettings) -> RunResult:
+def train(options: TrainOptions) -> RunResult:
     """Read, split, encode, train, measure, write.
 
     Raises
@@ -100,73 +64,90 @@ def train(settings: RunSettings) -> RunResult:
     DataFileError, ConfigError, BackendMissingError, DivergenceError, CheckpointError, ResourceLimitError
         See their texts; nothing has been written before the data and all settings are known to be good.
     """
-    device = transfer.device(settings.device)
-    missing = cast("Literal['error', 'drop', 'fill']", settings.missing)
-    table = data.read(settings.source, target=settings.target, missing=missing)
-    parts, encoder = divided(table, settings)
-    trainer = make_trainer(settings, encoder, device, rows=len(parts["train"]))
-    folder = out_folder(settings)
+    folder = run_folder.chosen(options.out, force=options.force, resume=options.resume)
+    device = transfer.device(options.device)
+    missing = cast("Literal['error', 'drop', 'fill']", options.missing)
+    parts, encoder = divided(data.read(options.source, target=options.target, missing=missing), options)
+    trainer = make_trainer(options, encoder, device, rows=len(parts["train"]))
     arrays = {name: (encoder.transform(part), encoder.transform_target(part)) for name, part in parts.items()}
-    started = time.perf_counter()
-    stopping = (EarlyStopping(patience=settings.patience),) if settings.patience else ()
-    checkpointed = settings.checkpoint_every is not None or settings.resume
-    history = trainer.fit(
-        *arrays["train"],
-        epochs=settings.epochs,
-        batch_size=min(settings.batch_size, len(parts["train"])) or None,
-        validation=arrays["validation"],
-        callbacks=stopping,
-        progress=settings.progress,
-        checkpoint=folder / CHECKPOINTS if checkpointed else None,
-        checkpoint_every=settings.checkpoint_every,
-        resume=settings.resume,
-    )
-    seconds = time.perf_counter() - started
-    results = {name: in_target_units(trainer.evaluate(*arrays[name]), encoder) for name in PARTS}
-    return RunResult(write_results(folder, settings, trainer, history, results, seconds))
+    with run_folder.claimed(folder, options.source, resume=options.resume) as place:
+        history = fitted(trainer, arrays, options, place)
+        history.rows = [in_target_units(row, encoder) for row in history.rows]
+        results = {name: in_target_units(trainer.evaluate(*arrays[name]), encoder) for name in PARTS}
+        return RunResult(write_results(place, options, trainer, history, results))
 
 
-def divided(table: Table, settings: RunSettings) -> tuple[dict[str, Table], Encoder]:
+def divided(table: Table, options: TrainOptions) -> tuple[dict[str, Table], Encoder]:
     """The rows to train on, to validate on and to test on, and what is learned from the first about the columns."""
-    whole = Encoder.fit(table, task=settings.task)
+    whole = Encoder.fit(table, task=options.task)
+    loss = loss_for(whole.task, options)
     labels = whole.transform_target(table) if whole.task == "classification" else None
-    rows = data.split(len(table), SHARES, settings.seed, labels)
+    rows = data.split(len(table), SHARES, options.seed, labels)
     parts = {name: table.take(chosen) for name, chosen in zip(PARTS, rows, strict=True)}
     encoder = Encoder.fit(
-        parts["train"], task=whole.task, scale_inputs=settings.scale, scale_target=settings.scale and labels is None
+        parts["train"],
+        task=whole.task,
+        scale_inputs=options.scale,
+        scale_target=options.scale and loss.target_kind == "values" and loss.link_name == "identity",  # else it says what is meant
+        unseen="zero",  # a category too rare to be among the training rows
     )
     return parts, encoder
 
 
-def make_trainer(settings: RunSettings, encoder: Encoder, device: Device, rows: int) -> Trainer:
+def loss_for(task: str, options: TrainOptions) -> Loss:
+    """The loss that was asked for, or the usual one; ConfigError if it is for another task."""
+    loss = losses.get(options.loss or ("softmax_cross_entropy" if task == "classification" else "half_squared_error"))
+    if (loss.target_kind == "labels") != (task == "classification"):
+        raise ConfigError(f"--loss {loss.name!r} is not for {task}, which is what the target asks for; see --task")
+    return loss
+
+
+def make_trainer(options: TrainOptions, encoder: Encoder, device: Device, rows: int) -> Trainer:
     """A multilayer perceptron for the encoder's inputs and outputs, and how it is to be trained."""
     blocks: list[layers.Layer] = []
     width = encoder.n_inputs
-    for units in settings.hidden:
-        blocks.append(layers.Dense(width, units, activation=settings.activation))
-        if settings.dropout:
-            blocks.append(layers.Dropout(settings.dropout))
+    for units in options.layer_sizes:
+        blocks.append(layers.Dense(width, units, activation=options.activation))
+        if options.dropout:
+            blocks.append(layers.Dropout(options.dropout))
         width = units
     blocks.append(layers.Dense(width, encoder.n_outputs))
-    default = "softmax_cross_entropy" if encoder.task == "classification" else "half_squared_error"
-    loss = losses.get(settings.loss or default)
-    if (loss.target_kind == "labels") != (encoder.task == "classification"):
-        raise ConfigError(f"loss {loss.name!r} is not for {encoder.task}, which is what the target asks for; see --task")
-    optimizer = {"name": settings.optimizer}
-    if settings.learning_rate is not None:
-        optimizer["learning_rate"] = settings.learning_rate  # type: ignore[assignment]
+    optimizer: dict[str, Any] = {"name": options.optimizer}
+    if options.learning_rate is not None:
+        optimizer["learning_rate"] = options.learning_rate
     trainer = Trainer(
         Sequential(*blocks),
-        loss=loss,
+        loss=loss_for(encoder.task, options),
         optimizer=optim.get(optimizer),
         device=device,
-        dtype=settings.dtype,
-        precision=settings.precision,
-        seed=settings.seed,
-        l2=L2_OF_ONE_ROW / rows if settings.l2 is None else settings.l2,
+        dtype=options.dtype,
+        precision=options.precision,
+        seed=options.seed,
+        clip_norm=options.clip_norm,
+        l2=L2_OF_ONE_ROW / rows if options.l2 is None else options.l2,
     )
     trainer.extras = {"encoder": encoder.config()}
     return trainer
+
+
+def fitted(trainer: Trainer, arrays: dict[str, tuple[Any, Any]], options: TrainOptions, folder: Path) -> History:
+    """Train; a Ctrl-C that leaves a checkpoint says how to go on."""
+    try:
+        return trainer.fit(
+            *arrays["train"],
+            epochs=options.epochs,
+            batch_size=min(options.batch_size, len(arrays["train"][1])) or None,
+            validation=arrays["validation"],
+            callbacks=(EarlyStopping(patience=options.patience),) if options.patience else (),
+            progress=options.shows_progress,
+            checkpoint=folder / run_folder.CHECKPOINTS if options.checkpointed else None,
+            checkpoint_every=options.checkpoint_every,
+            resume=options.resume,
+        )
+    except (KeyboardInterrupt, SystemExit) as signal:
+        if options.checkpointed:
+            signal.add_note(f"checkpoint in {folder}; the same command with --out {folder} --resume goes on from it")
+        raise
 
 
 def in_target_units(results: dict[str, float], encoder: Encoder) -> dict[str, float]:
@@ -174,77 +155,50 @@ def in_target_units(results: dict[str, float], encoder: Encoder) -> dict[str, fl
     if encoder.task == "classification":
         return results
     scale = encoder.target.scaling.scale
-    return {name: value * scale if name == "mae" else value for name, value in results.items()}
+    return {name: value * scale if name.removeprefix("validation_") == "mae" else value for name, value in results.items()}
 
 
 def write_results(
-    folder: Path,
-    settings: RunSettings,
-    trainer: Trainer,
-    history: History,
-    results: dict[str, dict[str, float]],
-    seconds: float,
+    folder: Path, options: TrainOptions, trainer: Trainer, history: History, results: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     """Write the four files; returns what `metrics.json` holds."""
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer.save(folder / MODEL)
-    history.to_csv(folder / HISTORY)
-    draw_curves(history, folder / CURVES, title=settings.source)
-    files = {"model": MODEL, "metrics": METRICS, "history": HISTORY, "curves": CURVES}
+    files = {"model": run_folder.MODEL, "metrics": run_folder.METRICS, "history": run_folder.HISTORY}
+    trainer.save(folder / run_folder.MODEL)
+    history.to_csv(folder / run_folder.HISTORY)
+    try:
+        title = f"{options.source} on {history.device}: {headline(results['test'])}"
+        draw_curves(history, folder / run_folder.CURVES, title=title)
+        files["curves"] = run_folder.CURVES
+    except ConfigError as error:  # a picture less is no reason to lose a training run
+        warnings.warn(str(error), stacklevel=2)
     record = {
-        "source": settings.source,
-        "network": "-".join(map(str, sizes(trainer))),
+        "source": options.source,
+        "network": "-".join(map(str, (trainer.net.children()[0].n_in, *_widths(trainer)))),
         "parameters": trainer.net.layout.size,
         **results,
         "device": history.device,
         "dtype": history.dtype,
         "precision": history.precision,
-        "seed": settings.seed,
+        "seed": options.seed,
         "epochs": len(history),
         "stopped": history.stopped,
-        "seconds": seconds,
+        "seconds": sum(history["seconds"]),
         "versions": {"mlpx": mlpx.__version__, "numpy": np.__version__, "python": platform.python_version()},
         "files": {name: str(folder / file) for name, file in files.items()},
     }
-    (folder / METRICS).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    return record
+    return run_folder.write_record(folder, record)
 
 
-def sizes(trainer: Trainer) -> list[int]:
-    """Width of the input and of every layer."""
-    dense = [block for block in trainer.net.children() if isinstance(block, layers.Dense)]
-    return [dense[0].n_in, *(block.n_out for block in dense)]
+def headline(test: dict[str, float | None]) -> str:
+    """The one number that says how good the model is, such as "test accuracy 0.9833"."""
+    name = next(name for name in HEADLINES if name in test)
+    return f"test {name} {_number(test[name])}"
 
 
-def out_folder(settings: RunSettings) -> Path:
-    """Where the results go; ConfigError if there are results already that nobody allowed to replace."""
-    if settings.out is None:
-        if settings.resume:
-            raise ConfigError("--resume needs --out RUN, the folder of the run to go on with")
-        stem = Path(settings.source).stem if Path(settings.source).suffix else settings.source
-        number = 1
-        while (folder := Path("runs") / f"{stem}-{number}").exists():
-            number += 1
-        return folder
-    if settings.resume:
-        if not (settings.out / CHECKPOINTS).is_dir():
-            raise CheckpointNotFoundError(
-                f"{settings.out} holds no checkpoints to resume from; train with --checkpoint-every first"
-            )
-        return settings.out
-    if settings.out.exists() and not settings.out.is_dir():
-        raise ConfigError(f"--out {settings.out} is a file; name a folder")
-    if settings.out.is_dir() and any(settings.out.iterdir()) and not settings.force:
-        raise ConfigError(f"--out {settings.out} is not empty; choose another folder, or allow it with --force")
-    return settings.out
+def _widths(trainer: Trainer) -> list[int]:
+    """Number of units of every layer."""
+    return [block.n_out for block in trainer.net.children() if isinstance(block, layers.Dense)]
 
 
-def layer_sizes(text: str) -> tuple[int, ...]:
-    """The numbers in "128,64"; none for ""."""
-    parts = [part.strip() for part in text.split(",")] if text.strip() else []
-    for position, part in enumerate(parts):
-        if not part.isdecimal() or int(part) < 1:
-            raise ConfigError(
-                f"--hidden {text!r}: number {position + 1} is {part!r}; expected whole numbers ≥ 1, such as 128,64"
-            )
-    return tuple(map(int, parts))
+def _number(value: float | None) -> str:
+    return f"{math.nan if value is None else value:.4f}"

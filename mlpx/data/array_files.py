@@ -158,7 +158,7 @@ def _header(reader: _Reader, source: str) -> tuple[_Header, bool]:
         raise
     except Exception as error:  # a hostile header reaches NumPy's parser, which promises no error type
         raise DataFileError(f"{source}: its .npy header cannot be understood: {error}") from error
-    if dtype.hasobject or dtype.kind not in "biufU" or dtype.itemsize == 0:
+    if dtype.kind not in "biufU" or dtype.itemsize == 0:
         raise DataFileError(
             f"{source}: dtype {dtype} is refused: arrays of numbers, and labels as text, are taken; "
             "objects are never unpickled. Save it as numpy.save(path, array.astype(float))"

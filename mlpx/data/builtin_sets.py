@@ -7,6 +7,7 @@ same points on every machine, up to the rounding of sine and cosine.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def built(name: str, seed: int, n: int | None, options: ReadOptions) -> Table:
 
 def _real(name: str, seed: int, n: int | None) -> dict[str, np.ndarray]:
     try:
-        from sklearn import datasets
+        datasets = import_module("sklearn.datasets")
     except ImportError as error:
         raise ConfigError(f"the data set {name!r} comes with scikit-learn: pip install 'mlpx[sklearn]'") from error
     bunch = getattr(datasets, f"load_{name}")()

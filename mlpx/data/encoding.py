@@ -249,7 +249,8 @@ class Encoder:
         extra = [name for name in found if name not in expected]
         if lacking or extra:
             said = [f"missing: {listed(lacking)}"] * bool(lacking) + [f"not there in training: {listed(extra)}"] * bool(extra)
-            raise DataFileError(f"{table.source}: its columns are not those of the training data; {'; '.join(said)}")
+            counts = f"{len(found)} input columns, {len(expected)} in training"
+            raise DataFileError(f"{table.source}: its columns are not those of the training data ({counts}); {'; '.join(said)}")
         if found != expected:
             at = next(i for i, (a, b) in enumerate(zip(found, expected, strict=True)) if a != b)
             raise DataFileError(

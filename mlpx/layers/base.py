@@ -84,6 +84,13 @@ class Layer:
         return f"{type(self).__name__}({arguments})"
 
 
+def expect_table(layer: Layer, input_shape: Shape, width: int) -> None:
+    """Raise InvalidInputError unless a table (n, width) comes in."""
+    expect_width(layer, input_shape, width)
+    if len(input_shape) != 2:
+        raise InvalidInputError(f"{layer!r} takes a table of two axes, got shape {tuple(input_shape)}; put Flatten() before it")
+
+
 def expect_width(layer: Layer, input_shape: Shape, width: int) -> None:
     """Raise InvalidInputError unless rows of `width` numbers come in."""
     if len(input_shape) < 1 or input_shape[-1] != width:

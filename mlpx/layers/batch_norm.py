@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlpx.arguments import real_number, whole_number
-from mlpx.layers.base import Layer, Spec, expect_width
+from mlpx.errors import checked_keywords
+from mlpx.layers.base import Layer, Spec, expect_table
 from mlpx.layers.initializers import constant
 from mlpx.ops.normalization import batch_norm, batch_norm_inference
 from mlpx.typing import Array, ParameterMapping, Residuals, Shape
@@ -38,6 +39,7 @@ class BatchNorm(Layer):
     Ioffe & Szegedy (2015), "Batch Normalization", algorithms 1 and 2.
     """
 
+    @checked_keywords
     def __init__(self, features: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         self.features = whole_number("features", features)
         self.momentum = real_number("momentum", momentum, 0, 1, open_low=True)
@@ -56,7 +58,7 @@ class BatchNorm(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """As the input."""
-        expect_width(self, input_shape, self.features)
+        expect_table(self, input_shape, self.features)
         return input_shape
 
     def forward(

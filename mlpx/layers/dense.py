@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlpx.arguments import whole_number
+from mlpx.errors import checked_keywords
 from mlpx.layers import initializers
 from mlpx.layers.activation import Activation, as_activation
-from mlpx.layers.base import Layer, Spec, expect_width
+from mlpx.layers.base import Layer, Spec, expect_table
 from mlpx.ops.affine import affine, affine_parameter_gradients
 from mlpx.typing import Array, ParameterMapping, Residuals, Shape
 
@@ -40,6 +41,7 @@ class Dense(Layer):
         If a size is not a whole number ≥ 1, a name is unknown, or the weights would all be equal.
     """
 
+    @checked_keywords
     def __init__(
         self,
         n_in: int,
@@ -70,7 +72,7 @@ class Dense(Layer):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """n_out in place of n_in."""
-        expect_width(self, input_shape, self.n_in)
+        expect_table(self, input_shape, self.n_in)
         return (*input_shape[:-1], self.n_out)
 
     def forward(

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlpx import random
 from mlpx.arguments import real_number
-from mlpx.errors import InvalidInputError
+from mlpx.errors import InvalidInputError, checked_keywords
 from mlpx.layers.base import Layer
 from mlpx.ops.dropout import dropout
 from mlpx.typing import Array, ParameterMapping, Residuals
@@ -27,6 +27,7 @@ class Dropout(Layer):
         If the rate is outside [0, 1).
     """
 
+    @checked_keywords
     def __init__(self, rate: float) -> None:
         self.rate = real_number("rate", rate, 0, 1, open_high=True)
         self.stochastic = self.rate > 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlpx.arguments import whole_number
+from mlpx.errors import checked_keywords
 from mlpx.layers import initializers
 from mlpx.layers.base import Layer, Spec
 from mlpx.namespace import namespace_of
@@ -30,6 +31,7 @@ class Embedding(Layer):
     Behind `Columns`, which hands on a table of shape (n, m), the output is (n, m, d): flatten it with `Flatten`.
     """
 
+    @checked_keywords
     def __init__(self, categories: int, features: int, *, table_init: Any = "normal") -> None:
         self.categories = whole_number("categories", categories)
         self.features = whole_number("features", features)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlpx.arguments import real_number, whole_number
+from mlpx.errors import checked_keywords
 from mlpx.layers.base import Layer, Spec, expect_width
 from mlpx.layers.initializers import constant
 from mlpx.ops.normalization import layer_norm
@@ -27,6 +28,7 @@ class LayerNorm(Layer):
     Ba, Kiros & Hinton (2016), "Layer Normalization".
     """
 
+    @checked_keywords
     def __init__(self, features: int, eps: float = 1e-5) -> None:
         self.features = whole_number("features", features)
         self.eps = real_number("eps", eps, 0, open_low=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mlpx.arguments import whole_number
-from mlpx.errors import ConfigError, InvalidInputError
+from mlpx.errors import ConfigError, InvalidInputError, checked_keywords
 from mlpx.layers.base import Layer
 from mlpx.namespace import namespace_of, placed_as
 from mlpx.typing import Array, ParameterMapping, Residuals, Shape
@@ -29,6 +29,7 @@ class Columns(Layer):
         First column, and the one after the last.
     """
 
+    @checked_keywords
     def __init__(self, start: int, stop: int) -> None:
         self.start = whole_number("start", start, at_least=0)
         self.stop = whole_number("stop", stop)

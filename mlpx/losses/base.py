@@ -13,6 +13,7 @@ from mlpx.errors import ConfigError, InvalidTypeError
 from mlpx.losses.targets import admitted_labels, admitted_values, admitted_weights, check_labels, check_values
 from mlpx.namespace import namespace_of, placed_as
 from mlpx.ops.cross_entropy import poisson_rate
+from mlpx.ops.definition import Op
 from mlpx.ops.sigmoids import logistic
 from mlpx.ops.softmax import softmax
 from mlpx.typing import Array, Residuals
@@ -23,6 +24,10 @@ LINKS: dict[str, Callable[[Array], Array]] = {
     "sigmoid": lambda output: logistic(output)[0],
     "exp": poisson_rate,
 }
+
+
+LOSSES: dict[str, type[Loss]] = {}
+"""The losses that have a name; `mlpx.losses.named` enters them."""
 
 
 class Loss(ABC):
@@ -151,6 +156,24 @@ class Loss(ABC):
         else:
             targets = admitted_values(output, targets)
         return targets, None if weights is None else admitted_weights(output, weights)
+
+
+class Equation(Loss):
+    """A loss that is one op; the dataclass fields of a subclass are the op's attributes."""
+
+    op: ClassVar[Op]
+
+    def forward(self, output: Array, targets: Array) -> tuple[Array, Residuals]:
+        """The op's rows and residuals."""
+        return self.op(output, targets, **vars(self))
+
+    def backward(self, drows: Array, residuals: Residuals) -> Array:
+        """The op's gradient with respect to the output."""
+        return self.op.gradient(drows, residuals)
+
+    def config(self) -> dict[str, Any]:
+        """Name and parameters as JSON values; ConfigError for a subclass that no file can name."""
+        return {"name": self.name, **vars(self)} if LOSSES.get(self.name) is type(self) else super().config()
 
 
 def weighted_mean(rows: Array, weights: Array | None = None) -> Array:

@@ -5,32 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar
+from typing import Any
 
 from mlpx.arguments import real_number
 from mlpx.errors import InvalidInputError, InvalidTypeError, unknown_name
-from mlpx.losses.base import Loss
+from mlpx.losses.base import LOSSES, Equation, Loss
 from mlpx.ops import cross_entropy, regression_losses
-from mlpx.ops.definition import Op
 from mlpx.typing import Array, Residuals
-
-
-class Equation(Loss):
-    """A loss that is one op; the dataclass fields of a subclass are the op's attributes."""
-
-    op: ClassVar[Op]
-
-    def forward(self, output: Array, targets: Array) -> tuple[Array, Residuals]:
-        """The op's rows and residuals."""
-        return self.op(output, targets, **vars(self))
-
-    def backward(self, drows: Array, residuals: Residuals) -> Array:
-        """The op's gradient with respect to the output."""
-        return self.op.gradient(drows, residuals)
-
-    def config(self) -> dict[str, Any]:
-        """Name and parameters as JSON values; ConfigError for a subclass that no file can name."""
-        return {"name": self.name, **vars(self)} if LOSSES.get(self.name) is type(self) else super().config()
 
 
 @dataclass(frozen=True)
@@ -144,7 +125,7 @@ class FunctionLoss(Loss):
 
 
 _CLASSES = (HalfSquaredError, MSE, MAE, Huber, SoftmaxCrossEntropy, SigmoidCrossEntropy, Poisson, Quantile)
-LOSSES: dict[str, type[Loss]] = {one.name: one for one in _CLASSES}
+LOSSES.update({one.name: one for one in _CLASSES})
 
 
 def get(name: str | Loss | type[Loss] | Callable[..., Any], **parameters: Any) -> Loss:

@@ -9,6 +9,7 @@ from mlpx.optim.adam import Adam as Adam
 from mlpx.optim.adam import AdamW as AdamW
 from mlpx.optim.averaging import ema_read as ema_read
 from mlpx.optim.averaging import ema_update as ema_update
+from mlpx.optim.averaging import ema_written as ema_written
 from mlpx.optim.base import OPTIMIZERS
 from mlpx.optim.base import Optimizer as Optimizer
 from mlpx.optim.clipping import clip_by_global_norm as clip_by_global_norm

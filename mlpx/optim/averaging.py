@@ -54,6 +54,31 @@ def ema_read(average: Array, count: Array, *, decay: float) -> Array:
     ----------
     Kingma & Ba (2015), "Adam: A Method for Stochastic Optimization", sections 3 and 7.2.
     """
-    xp = namespace_of(average, count)
+    return average / _weight(count, decay, average)
+
+
+def ema_written(params: Array, count: Array, *, decay: float) -> Array:
+    """The average that `ema_read` reads as these parameters: for an average that is to go on from them.
+
+        a = (1 − ρᵗ) p
+
+    Parameters
+    ----------
+    params : (P,) floating
+    count : () int32
+        t, the number of updates made.
+    decay : float
+        ρ, as in the updates.
+
+    Returns
+    -------
+    average : (P,)
+    """
+    return params * _weight(count, decay, params)
+
+
+def _weight(count: Array, decay: float, like: Array) -> Array:
+    """1 − ρᵗ: how much of the average is parameters, and not the zeros it began at."""
+    xp = namespace_of(like, count)
     log_decay = math.log(decay) if decay > 0 else -math.inf
-    return average / -xp.expm1(xp.astype(count, average.dtype) * log_decay)
+    return -xp.expm1(xp.astype(count, like.dtype) * log_decay)

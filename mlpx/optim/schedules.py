@@ -221,6 +221,9 @@ class FunctionOfStep(Schedule):
         qualname = getattr(self.function, "__qualname__", type(self.function).__qualname__)
         return {"name": self.name, "function": f"{self.function.__module__}.{qualname}"}
 
+    def __repr__(self) -> str:
+        return f"FunctionOfStep({self.config()['function']})"
+
 
 Rate: TypeAlias = float | Schedule | Mapping[str, Any] | Callable[[Array], Any]
 

@@ -84,8 +84,18 @@ def normalising(terms: int = 1) -> float:
     return elementwise() + 2 * product(terms)
 
 
+def network(depth: int, terms: int = 1, outputs: int = 1) -> float:
+    """Output or gradient of a network of `depth` layers with sums over `terms` numbers, and a loss over `outputs` of them.
+
+    On the way there and back every layer adds the error of an affine map and of what normalises or activates its result:
+    two products and a normalisation. Weights drawn to keep the variance pass on what came before at about its scale. The
+    loss, a mean over all outputs of a batch, comes on top once.
+    """
+    return depth * (normalising(terms) + 2 * product(terms)) + normalising(outputs)
+
+
 def trajectory(steps: int, terms: int = 1) -> float:
-    """Parameters after `steps` steps of training in float64, each with sums over `terms` numbers.
+    """Parameters after `steps` steps of training in float64, each with sums over `terms` numbers, the loss's included.
 
     A step adds at most the error of one forward and backward pass, twice two products and a normalising loss; a stable
     iteration (learning rate · curvature ≤ 2) does not amplify what is there, so errors add up. In float32 there is no such

@@ -44,7 +44,7 @@ def check_op(op: Op | Case | str, variants: Variants = None, *, seed: int = 0) -
     for case in _cases_of(op):
         with faults_of(f"op {case.name}"):
             _check_op_gradients(case, seed)
-        trial = _op_trial(case, seed)
+        trial = op_trial(case, seed)
         for variant in as_variants(variants):
             for dtype in variant.dtypes:
                 run(trial, variant, dtype)
@@ -53,7 +53,7 @@ def check_op(op: Op | Case | str, variants: Variants = None, *, seed: int = 0) -
             if not variant.trace:
                 for bad in case.bad:
                     _check_refusal(case, bad, variant, seed)
-                _check_mixed_devices(trial, variant)
+                expect_refusal_of_two_devices(trial, variant)
 
 
 def _cases_of(op: Op | Case | str) -> Iterable[Case]:
@@ -114,7 +114,7 @@ def _argument_names(case: Case, count: int) -> list[str]:
     return list(inspect.signature(case.op.definition).parameters)[:count]
 
 
-def _op_trial(case: Case, seed: int) -> Trial:
+def op_trial(case: Case, seed: int) -> Trial:
     """Forward and backward of a case as one function of its inputs and dy."""
     inputs = case.inputs(Draw(seed))
     names = _argument_names(case, len(inputs))
@@ -194,7 +194,7 @@ def _check_refusal(case: Case, bad: BadInput, variant: Variant, seed: int) -> No
         raise AssertionError(f"{where}: was accepted, declared is {bad.error.__name__} matching {bad.match!r}")
 
 
-def _check_mixed_devices(trial: Trial, variant: Variant) -> None:
+def expect_refusal_of_two_devices(trial: Trial, variant: Variant) -> None:
     """Arrays of two devices in one call are refused with our error, which names both."""
     others = [device for device in variant.backend.devices() if device != variant.device]
     arrays = [cast(array, variant.floating[-1]) for name, array in trial.inputs.items() if name != "dy"]

@@ -116,13 +116,21 @@ def check_optimizer(optimizer: Optimizer, variants: Variants = None, *, size: in
         As `check_op`; and if the state changes structure, dtype or shape from one update to the next, or if some updates
         on a quadratic bowl do not lower it.
     """
+    trial = optimizer_trial(optimizer, size, seed)
+    with faults_of(f"{optimizer!r}"):
+        _check_state(optimizer, trial.inputs["params"])
+        _check_descent(optimizer, trial.inputs["params"])
+    for variant in as_variants(variants):
+        for dtype in variant.dtypes:
+            run(trial, variant, dtype)
+
+
+def optimizer_trial(optimizer: Any, size: int = 11, seed: int = 0) -> Trial:
+    """Some updates from given gradients, and the state they leave, as one function of parameters and gradients."""
     generator = np.random.default_rng(seed)
     inputs: dict[str, np.ndarray] = {"params": generator.standard_normal(size)}
     inputs |= {f"gradient {turn}": generator.standard_normal(size) for turn in range(UPDATES)}
     inputs["step"] = np.zeros((), dtype=np.int32)
-    with faults_of(f"{optimizer!r}"):
-        _check_state(optimizer, inputs["params"])
-        _check_descent(optimizer, inputs["params"])
 
     def function(params: Array, *rest: Array) -> dict[str, Any]:
         state, step = optimizer.init(params), rest[-1]
@@ -131,10 +139,7 @@ def check_optimizer(optimizer: Optimizer, variants: Variants = None, *, size: in
             params, state = optimizer.update(params, grads, state, rate)
         return {"params": params, **{f"state {number}": leaf for number, leaf in enumerate(_leaves(state))}}
 
-    trial = Trial(repr(optimizer), inputs, function, function, lambda _: UPDATES * budgets.elementwise())
-    for variant in as_variants(variants):
-        for dtype in variant.dtypes:
-            run(trial, variant, dtype)
+    return Trial(repr(optimizer), inputs, function, function, lambda _: UPDATES * budgets.elementwise())
 
 
 def _leaves(state: Any) -> Iterator[Any]:

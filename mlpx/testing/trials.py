@@ -65,12 +65,12 @@ def run(trial: Trial, variant: Variant, dtype: str) -> None:
         call = variant.wrap(trial.function)
         results = call(*placed)
         _expect_names(results, expected)
-        _check_kinds(results, expected, placed, variant, dtype)
+        expect_kinds(results, expected, placed, variant, dtype)
         if not variant.materialises:
             return
         _check_values(results, expected, trial, variant, dtype)
-        _check_unmodified(placed, rounded, variant)
-        _check_repeats(call(*placed), results, variant)
+        expect_unmodified(placed, rounded, variant)
+        expect_repeats(call(*placed), results, variant)
         if variant.trace or dtype != variant.floating[-1]:
             return  # layout and emptiness do not depend on the dtype
         strided = [not_contiguous(variant, array) for array in rounded.values()]
@@ -114,7 +114,8 @@ def _expect_names(results: Results, expected: Results) -> None:
         raise AssertionError(f"gave {', '.join(results)}; expected {', '.join(expected)}")
 
 
-def _check_kinds(results: Results, expected: Results, placed: list[Array], variant: Variant, dtype: str) -> None:
+def expect_kinds(results: Results, expected: Results, placed: list[Array], variant: Variant, dtype: str) -> None:
+    """Every result has the library, device, dtype and shape it should."""
     for name, result in results.items():
         wanted = expected[name]
         if wanted is None or result is None:
@@ -135,13 +136,15 @@ def _check_values(results: Results, expected: Results, trial: Trial, variant: Va
         assert_values(values, wanted, dtype=dtype if floating else None, budget=trial.budget(name), what=name)
 
 
-def _check_unmodified(placed: list[Array], rounded: Mapping[str, np.ndarray], variant: Variant) -> None:
+def expect_unmodified(placed: list[Array], rounded: Mapping[str, np.ndarray], variant: Variant) -> None:
+    """Every input still has the values it was made from."""
     for (name, before), after in zip(rounded.items(), placed, strict=True):
         if not np.array_equal(variant.get(after), before, equal_nan=np.issubdtype(before.dtype, np.floating)):
             raise AssertionError(f"input {name} was modified")
 
 
-def _check_repeats(again: Results, results: Results, variant: Variant) -> None:
+def expect_repeats(again: Results, results: Results, variant: Variant) -> None:
+    """A second run gave the same bits."""
     for name, first in results.items():
         if first is not None and variant.get(first).tobytes() != variant.get(again[name]).tobytes():
             raise AssertionError(f"{name}: a second run on the same inputs gave other bits; the function is not pure")

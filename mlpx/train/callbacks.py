@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mlpx import transfer
 from mlpx.arguments import real_number, whole_number
 from mlpx.errors import ConfigError
-from mlpx.train.metrics import METRICS
+from mlpx.train import metrics
+from mlpx.train.metrics import Metric
+from mlpx.typing import Array
 
 if TYPE_CHECKING:
     from mlpx.train.trainer import Trainer
@@ -32,30 +34,31 @@ class Callback:
         """Before the first epoch."""
 
     def on_step_end(self, trainer: Trainer, step: int) -> None:
-        """After a step; `trainer.state` holds arrays on the device, and reading one of them waits for the device."""
+        """After a step, counted from 1 over all calls of `fit`.
+
+        `trainer.state` holds arrays on the device: reading one waits for it, and the next step may overwrite them.
+        `trainer.params` is a copy, to keep.
+        """
 
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """After an epoch, with its row of the history."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last epoch, also when training was stopped."""
-
-    def on_interrupt(self, trainer: Trainer) -> None:
-        """After the last full step, when a signal ends training."""
+        """After the last epoch, also when training was stopped; not after an error or an interruption."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Arrays that a checkpoint must hold for this callback to go on where it was."""
         return {}
 
     def restore(self, arrays: Mapping[str, np.ndarray], trainer: Trainer) -> None:
-        """Go on from arrays that `state` returned, and from `trainer.history`."""
+        """Go on from arrays that `state` returned, and from `trainer.history`; before `on_fit_begin`."""
 
 
 class Tolerance(Callback):
     """Stop when the loss changes by less than `tolerance` between two epochs.
 
-    With batch gradient descent an epoch is an iteration, and this is the lecture's first stopping criterion; its second, a limit
-    of iterations, is `epochs`.
+    With batch gradient descent an epoch is an iteration, and this is the lecture's first stopping criterion; its second, a
+    limit of iterations, is `epochs`.
     """
 
     def __init__(self, tolerance: float) -> None:
@@ -64,7 +67,15 @@ class Tolerance(Callback):
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Compare with the epoch before."""
         del row
-        losses = trainer.history["loss"]
+        self._judge(trainer)
+
+    def restore(self, arrays: Mapping[str, np.ndarray], trainer: Trainer) -> None:
+        """Nothing but the history counts."""
+        del arrays
+        self._judge(trainer)
+
+    def _judge(self, trainer: Trainer) -> None:
+        losses = [row["loss"] for row in trainer.history.rows]
         if len(losses) > 1 and abs(losses[-1] - losses[-2]) < self.tolerance:
             trainer.stop(f"the loss changed by less than {self.tolerance:g}")
 
@@ -95,33 +106,34 @@ class EarlyStopping(Callback):
         self.patience = whole_number("patience", patience)
         self.min_delta = real_number("min_delta", min_delta, 0)
         self.restore_best = restore_best
-        self._sign = -1.0 if better_when_higher(monitor) else 1.0
-        self._best: tuple[Any, Any] | None = None
+        self._best: tuple[Array, Array] | None = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Forget an earlier training run, unless it is being resumed."""
         if not len(trainer.history):
             self._best = None
 
-    def best_epoch(self, values: list[float]) -> int:
-        """Index of the last epoch that improved, or -1; a pure function of the column, so that a resumed run agrees."""
-        best, found = math.inf, -1
-        for epoch, value in enumerate(values):
-            if math.isfinite(value) and self._sign * value < best - (self.min_delta if found >= 0 else 0.0):
-                best, found = self._sign * value, epoch
-        return found
-
     def on_epoch_end(self, trainer: Trainer, row: Mapping[str, float]) -> None:
         """Remember the parameters if this was the best epoch; stop if patience is out."""
         if self.monitor not in row:
-            raise ConfigError(
-                f"EarlyStopping monitors {self.monitor!r}; this history has {', '.join(row)}; pass validation=(x, y)"
-            )
-        values = trainer.history[self.monitor]
-        best = self.best_epoch(values)
-        if best == len(values) - 1 and self.restore_best:
+            columns = ", ".join(row)
+            raise ConfigError(f"EarlyStopping monitors {self.monitor!r}; this history has {columns}; pass validation=(x, y)")
+        if self._waited(trainer) == 0 and self.restore_best:
             self._best = trainer.copy_of_weights()
-        if len(values) - 1 - best >= self.patience:
+        self._judge(trainer)
+
+    def _waited(self, trainer: Trainer) -> int:
+        """Epochs since the best one, or since the start if none was; a function of the history, so a resumed run agrees."""
+        sign = -1.0 if better_when_higher(self.monitor, trainer.metrics) else 1.0
+        best, found = math.inf, -1
+        for epoch, row in enumerate(trainer.history.rows):
+            value = sign * row.get(self.monitor, math.nan)
+            if math.isfinite(value) and value < best - (self.min_delta if found >= 0 else 0.0):
+                best, found = value, epoch
+        return len(trainer.history) - 1 - found
+
+    def _judge(self, trainer: Trainer) -> None:
+        if self._waited(trainer) >= self.patience:
             trainer.stop(f"{self.monitor} has not improved for {self.patience} epochs")
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -136,12 +148,25 @@ class EarlyStopping(Callback):
         return {name: transfer.to_numpy(array) for name, array in zip(("params", "buffers"), self._best, strict=True)}
 
     def restore(self, arrays: Mapping[str, np.ndarray], trainer: Trainer) -> None:
-        """The best parameters and buffers."""
+        """The best parameters and buffers; patience may be out already."""
+        self._best = None
         if arrays:
-            self._best = tuple(transfer.to_device(arrays[name], trainer.device) for name in ("params", "buffers"))  # type: ignore[assignment]
+            params, buffers = (transfer.to_device(arrays[name], trainer.device) for name in ("params", "buffers"))
+            self._best = params, buffers
+        self._judge(trainer)
 
 
-def better_when_higher(column: str) -> bool:
-    """Whether a column of the history is better when it is higher: an accuracy is, a loss is not."""
+def better_when_higher(column: str, measured: Sequence[Metric] = ()) -> bool:
+    """Whether a column of the history is better when it is higher: an accuracy is, a loss is not.
+
+    Parameters
+    ----------
+    column : str
+    measured : sequence of Metric
+        Those of the trainer, where there may be some of the user's own.
+    """
     name = column.removeprefix("validation_")
-    return name in METRICS and METRICS[name].better == "higher"
+    own = [metric.better for metric in measured if metric.name == name]
+    if not own and metrics.is_named(name):
+        own = [metrics.get(name).better]
+    return own == ["higher"]

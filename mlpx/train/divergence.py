@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from mlpx import transfer
 from mlpx.errors import DivergenceError, ResourceLimitError
 from mlpx.namespace import namespace_of
-from mlpx.step import network_parameters
+from mlpx.optim import Optimizer
+from mlpx.step import State, network_parameters, rows_of
 
 if TYPE_CHECKING:
     from mlpx.train.fit import Fit
 
 
-def check_finite(fit: Fit, diverged_at: int, finite: bool, rate: float) -> None:
-    """Raise DivergenceError if a loss or parameter of this epoch is not finite, with the parameters of before put back.
+def check_finite(fit: Fit, diverged_at: int, finite: bool) -> None:
+    """Raise DivergenceError if a loss or parameter of this epoch is not finite, with the state of before put back.
 
     Parameters
     ----------
     diverged_at : int
-        First step whose loss was not finite, or -1.
+        First step, counted from 0, whose loss was not finite, or -1.
     finite : bool
         Whether all parameters are.
-    rate : float
-        Learning rate of the epoch's last step.
     """
     if diverged_at < 0 and finite:
         return
+    trainer = fit.trainer
     if diverged_at >= 0:
-        where = diverged_at - (fit.steps_done - -(-fit.rows_done // fit.batch_rows))
-        what = f"the loss is not finite at step {diverged_at} (batch {where} of epoch {fit.epoch + 1})"
+        batch = diverged_at - (trainer.steps_done - -(-fit.rows_done // fit.batch_rows))
+        what = f"the loss is not finite at step {diverged_at + 1} (batch {batch + 1} of epoch {fit.epoch + 1})"
     else:
-        what = f"parameter {_first_not_finite(fit)!r} is not finite after epoch {fit.epoch + 1}, while its losses were"
-    fit.trainer.set_weights(*fit.good)
-    fit.trainer.history.stopped = "diverged"
+        what = f"parameter {_first_not_finite(fit)!r} is not finite in epoch {fit.epoch + 1}, while the losses were"
+    rate = _learning_rate(fit)
+    assert fit.good is not None  # an epoch has begun
+    trainer.state, trainer.steps_done, fit.rows_done = fit.good, int(fit.good.step), 0
+    trainer.history.stopped = "diverged"
     raise DivergenceError(
-        f"{what}; learning rate {rate:g}, largest gradient {_largest_gradient(fit):.3g} on the rows of before. The parameters are "
-        f"those of before epoch {fit.epoch + 1} ({_last_checkpoint(fit)}). Lower the learning rate, scale the inputs, or clip "
-        "the gradient (clip_norm=1.0)"
+        f"{what}; {rate}largest gradient {_largest_gradient(fit):.3g} on the rows of before. The model is as it was before "
+        f"epoch {fit.epoch + 1} ({_last_checkpoint(fit)}). Lower the learning rate, scale the inputs, or clip the gradient "
+        "(clip_norm=1.0)"
     )
+
+
+def diverged_at_and_finite(state: State) -> tuple[int, bool]:
+    """What `check_finite` wants to know, read from the device: for moments that are not the end of an epoch."""
+    xp = namespace_of(state.params)
+    return int(transfer.to_numpy(state.totals.diverged_at)), bool(xp.all(xp.isfinite(state.params)))
 
 
 @contextmanager
@@ -64,21 +74,28 @@ def _means_out_of_memory(error: Exception) -> bool:
 
 
 def _first_not_finite(fit: Fit) -> str:
-    assert fit.trainer.state is not None  # there has been a step
-    params = network_parameters(fit.trainer.net, fit.trainer.state)
+    params = network_parameters(fit.trainer.net, fit.state)
     xp = namespace_of(params.flat)
     return next((name for name in params if not bool(xp.all(xp.isfinite(params[name])))), "?")
 
 
+def _learning_rate(fit: Fit) -> str:
+    """The rate of the last step, in words; nothing where a line search chose it."""
+    optimizer, state = fit.trainer.optimizer, fit.state
+    if not isinstance(optimizer, Optimizer):
+        return ""
+    return f"learning rate {float(optimizer.learning_rate(state.step - 1, state.params.dtype) * state.rate_scale):g}, "
+
+
 def _largest_gradient(fit: Fit) -> float:
-    """Largest component of the gradient of the first batch, at the parameters that were put back."""
-    trainer = fit.trainer
-    state = trainer.state
-    assert state is not None  # there has been a step
+    """Largest component of the gradient of the first rows, at the parameters that were put back; NaN without parameters."""
+    trainer, state = fit.trainer, fit.state
+    if not trainer.net.layout.length:
+        return math.nan
     xp = namespace_of(state.params)
-    batch = type(fit.data)(*(() if isinstance(part, tuple) else part[: fit.batch_rows, ...] for part in fit.data))
+    first = xp.arange(fit.batch_rows, dtype=xp.int32, device=trainer.device.native)
     key = state.key if trainer.net.stochastic else None
-    _, grads, _ = trainer.objective.gradient(network_parameters(trainer.net, state), batch, key)
+    _, grads, _ = trainer.settings.objective.gradient(network_parameters(trainer.net, state), rows_of(fit.data, first), key)
     return float(xp.max(xp.abs(grads)))
 
 

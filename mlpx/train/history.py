@@ -16,7 +16,7 @@ class History:
     ----------
     rows : list of dict of str to float
         "epoch" counts from 1; "loss" is the mean of the epoch's batch losses, structural risk included; "validation_loss" and
-        "validation_<metric>" are measured after the epoch; "learning_rate" is that of its last step; "seconds" its wall-clock time.
+        "validation_<metric>" are measured after the epoch; "learning_rate" is that of its last step; "seconds" its duration.
     stopped : str
         Why training ended.
     device, dtype, precision : str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -31,8 +32,8 @@ def table(x: Any, name: str = "x") -> Array:
     array = numeric(x, name)
     if array.ndim == 1:
         raise InvalidInputError(
-            f"{name}: expected a 2-D array (rows, features), got 1-D of shape {tuple(array.shape)}: use {name}.reshape(-1, 1) for one "
-            f"feature or {name}.reshape(1, -1) for one sample"
+            f"{name}: expected a 2-D array (rows, features), got 1-D of shape {tuple(array.shape)}: use {name}.reshape(-1, 1) "
+            f"for one feature or {name}.reshape(1, -1) for one sample"
         )
     if array.ndim != 2:
         raise InvalidInputError(f"{name}: expected a 2-D array (rows, features), got shape {tuple(array.shape)}")
@@ -55,13 +56,12 @@ def numeric(x: Any, name: str) -> Array:
         raise InvalidTypeError(
             f"{name} is a tracer: fit, predict and evaluate cannot be called inside jit; jit a network's forward"
         )
-    xp = namespace_of(x)
     transfer.device(x)  # refuses what holds no readable values: sparse tensors, PyTorch's meta device
-    if xp.isdtype(x.dtype, "complex floating"):
+    if namespace_of(x).isdtype(x.dtype, "complex floating"):
         raise InvalidInputError(
             f"{name} is {x.dtype}: complex numbers are not supported; pass real and imaginary parts as features"
         )
-    return x
+    return x.detach() if getattr(x, "requires_grad", False) else x  # what a gradient-recording tensor came from is no data
 
 
 def placed(array: Array, device: Device, dtype: str, name: str) -> Array:
@@ -89,17 +89,17 @@ def on_device(array: Array, device: Device) -> Array:
 
 
 def targets(y: Any, x: Array, loss: Loss, n_outputs: int, device: Device, dtype: str, name: str = "y") -> Array:
-    """Y as the loss takes it, moved to where x goes: lists, NumPy arrays and arrays of x's own library follow x.
+    """Y as the loss takes it, moved to where x goes: lists and NumPy arrays follow x.
 
     Raises
     ------
     InvalidInputError, InvalidTypeError
         If lengths differ or a value cannot be a target of this loss.
     DeviceMismatchError
-        If y is of another library than x, and not NumPy's.
+        If y is of another library or device than x, and not NumPy's.
     """
     array = numeric(y, name)
-    _check_follows(x, array, name)
+    check_follows(x, array, name)
     if array.ndim == 0 or array.shape[0] != x.shape[0]:
         found = array.shape[0] if array.ndim else "no"
         raise InvalidInputError(f"x has {x.shape[0]} rows, {name} has {found}: they must have one each for every sample")
@@ -125,8 +125,11 @@ def sample_weights(weights: Any, x: Array, device: Device, dtype: str) -> Array:
     ------
     InvalidInputError
         If there are not as many as rows, one is negative or not finite, or all are zero.
+    DeviceMismatchError
+        If they are of another library or device than x, and not NumPy's.
     """
     array = numeric(weights, "sample_weight")
+    check_follows(x, array, "sample_weight")
     if tuple(array.shape) != (x.shape[0],):
         raise InvalidInputError(f"sample_weight has shape {tuple(array.shape)}, expected ({x.shape[0]},): one weight a row")
     xp = namespace_of(array)
@@ -161,24 +164,34 @@ def class_weights(targets: Array, given: Mapping[int, float] | str, classes: int
     return member @ by_class
 
 
-def _check_follows(x: Array, y: Array, name: str) -> None:
-    """Raise DeviceMismatchError unless y is NumPy's, which is moved to x once, or of x's own library."""
-    if isinstance(y, np.ndarray | np.generic) or transfer.device(y).backend is transfer.device(x).backend:
-        return
-    raise DeviceMismatchError(f"x is {describe(x)}; {name} is {describe(y)}: move one with mlpx.to_device(array, device)")
+def check_follows(x: Array, other: Array, name: str) -> None:
+    """Raise DeviceMismatchError unless the other is NumPy's, which is moved to x once, or where x is."""
+    if not isinstance(other, np.ndarray | np.generic) and transfer.device(other) != transfer.device(x):
+        raise DeviceMismatchError(
+            f"x is {describe(x)}; {name} is {describe(other)}: move one of them with mlpx.to_device(array, device)"
+        )
 
 
-def _numpy_numeric(x: Any, name: str) -> np.ndarray:
+def users_level() -> int:
+    """The `stacklevel` that makes a warning point at the line outside of this package, for the function that asks."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "mlpx":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _numpy_numeric(x: Any, name: str) -> Any:
     """A NumPy array of real numbers in native byte order; refusals name position and type."""
     if isinstance(x, np.ma.MaskedArray) and np.ma.count_masked(x):
         raise InvalidInputError(f"{name}: {np.ma.count_masked(x)} masked values; fill or drop them, {name}.filled(value)")
     if hasattr(x, "dtypes") and hasattr(x, "columns"):
-        for column, dtype in zip(x.columns, x.dtypes, strict=True):
-            if getattr(dtype, "kind", "") in "mM":
-                raise InvalidTypeError(f"{name}: column {column!r} holds dates ({dtype}); turn it into numbers first")
+        _check_columns(x, name)
     if isinstance(x, list | tuple):
         _check_ragged(x, name)
-    array = np.asarray(x)
+    try:
+        array = np.asarray(x)
+    except ValueError as error:
+        raise InvalidInputError(f"{name} is ragged, or too deep, for an array: {error}") from None
     if array.dtype.kind == "O":
         return _from_objects(array, name)
     if array.dtype.kind in "SU":
@@ -190,6 +203,13 @@ def _numpy_numeric(x: Any, name: str) -> np.ndarray:
     if array.dtype.kind == "c":
         raise InvalidInputError(f"{name} is {array.dtype}: complex numbers are not supported; pass real and imaginary parts")
     return np.asarray(array, dtype=array.dtype.newbyteorder("="))
+
+
+def _check_columns(frame: Any, name: str) -> None:
+    """Refuse columns of a data frame that hold no numbers, by name."""
+    for column, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if getattr(dtype, "kind", "") in tuple("mM") or str(dtype).startswith(("Date", "Time", "Duration")):
+            raise InvalidTypeError(f"{name}: column {column!r} holds dates ({dtype}); turn it into numbers first")
 
 
 def _check_ragged(rows: Any, name: str) -> None:
@@ -223,7 +243,7 @@ def _warn_if_rounded(array: Array, dtype: str, name: str) -> None:
     if bool(xp.any(large)):
         column = np.flatnonzero(transfer.to_numpy(large))[0]
         message = f"{name}: column {column} holds whole numbers beyond ±{exact}, which lose precision in {dtype}"
-        warnings.warn(message, stacklevel=5)
+        warnings.warn(message, stacklevel=users_level())
 
 
 def _not_finite(host: np.ndarray, dtype: str, name: str) -> InvalidInputError:

@@ -9,11 +9,18 @@ from typing import Any
 
 
 class Interrupt:
-    """While entered, the first SIGINT or SIGTERM is kept until `act`; a second one acts at once. In a thread it does nothing."""
+    """While entered, the first SIGINT or SIGTERM is kept until `act`; a second one acts at once. In a thread it does nothing.
+
+    Attributes
+    ----------
+    between_steps : bool
+        Whether what ended training was acted upon between two steps.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
+        self.between_steps = True
         self._old: dict[int, Any] = {}
         self._caught: int | None = None
 
@@ -24,7 +31,8 @@ class Interrupt:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, handler in self._old.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: it was not set from Python, and cannot be put back from here
+                signal.signal(number, handler)
         if kind is None:
             self.act()
 
@@ -38,5 +46,6 @@ class Interrupt:
     def _catch(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self._caught is not None:
+            self.between_steps = False
             self.act()
         self._caught = number

@@ -209,6 +209,14 @@ METRICS: dict[str, Metric] = {
 }
 
 
+_RANKED = re.compile(r"top_([1-9]\d*)")
+
+
+def is_named(name: str) -> bool:
+    """Whether `get` knows a metric by this name."""
+    return name in METRICS or _RANKED.fullmatch(name) is not None
+
+
 def get(name: str | Metric | Callable[..., Array], loss: Loss | None = None) -> Metric:
     """The metric that a name or a function stands for, as it is to be read under a loss.
 
@@ -236,7 +244,7 @@ def get(name: str | Metric | Callable[..., Array], loss: Loss | None = None) -> 
                 f"metric is a {type(name).__name__}; expected a name ({', '.join(METRICS)}), a Metric or a function"
             )
         return Metric(getattr(name, "__name__", type(name).__name__), name, "higher")
-    ranked = re.fullmatch(r"top_([1-9]\d*)", name)
+    ranked = _RANKED.fullmatch(name)
     if ranked:
         return Metric(name, partial(top_k, k=int(ranked[1])), "higher")
     if name not in METRICS:

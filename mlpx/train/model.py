@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mlpx import losses, transfer
+from mlpx.errors import checked_keywords
 from mlpx.layers.base import Layer
 from mlpx.losses import Loss
 from mlpx.namespace import namespace_of
@@ -18,10 +19,42 @@ from mlpx.parameters import Parameters
 from mlpx.registry import Device
 from mlpx.store.model import ModelRecord, read_model, write_model
 from mlpx.train import inputs, metrics
+from mlpx.train.metrics import Metric
 from mlpx.typing import Array
 
 MODEL_FILE = "model.safetensors"
 TILE_ROWS = 4096  # rows computed at once: bounds memory, long enough to fill any device
+
+
+class Forward:
+    """The forward pass of a network on a device, for prediction: compiled once, run tile by tile.
+
+    It holds no parameters: models and threads may share it.
+    """
+
+    def __init__(self, net: Network, device: Device, precision: str) -> None:
+        self.net = net
+        self.device = device
+        self.precision = precision
+        self._compiled: Callable[..., Any] | None = None
+
+    def __call__(self, params: Parameters, x: Array) -> Array:
+        """Output for the rows of x."""
+        assert params.buffers is not None  # every network's parameters have a vector for them, if an empty one
+        tiles = [x[start : min(start + TILE_ROWS, x.shape[0]), :] for start in range(0, x.shape[0], TILE_ROWS)]
+        with self.device.backend.precision(self.precision):
+            parts = [self._run((params.flat, params.buffers.flat, tile)) for tile in tiles]
+        return parts[0] if len(parts) == 1 else namespace_of(x).concat(parts, axis=0)
+
+    def _run(self, batch: tuple[Array, Array, Array]) -> Array:
+        if self._compiled is None:
+            self._compiled = self.device.backend.compile(self._forward, ((), batch))
+        return self._compiled((), batch)[1]
+
+    def _forward(self, state: tuple[()], batch: tuple[Array, Array, Array]) -> tuple[tuple[()], Array]:
+        flat, buffers, x = batch
+        params = Parameters(self.net.layout, flat, Parameters(self.net.buffer_layout, buffers))
+        return state, self.net.forward(params, x)[0]
 
 
 class Model:
@@ -34,7 +67,7 @@ class Model:
     loss : Loss
     device : Device
     dtype, precision : str
-    metrics : tuple of str
+    metrics : tuple of Metric
         What `evaluate` reports beside the loss.
     extras : dict
         JSON values kept with the model: how its inputs are prepared, names of classes.
@@ -48,8 +81,9 @@ class Model:
         *,
         device: str | Device | None = None,
         precision: str = "ieee",
-        metrics: Sequence[str] | None = None,
+        metrics: Sequence[str | Metric] | None = None,
         extras: Mapping[str, Any] | None = None,
+        forward: Forward | None = None,
     ) -> None:
         self.net = net
         self.loss = losses.get(loss)
@@ -60,7 +94,7 @@ class Model:
         self.precision = precision
         self.metrics = checked_metrics(self.loss, metrics)
         self.extras = dict(extras or {})
-        self._compiled: Callable[..., Any] | None = None
+        self._forward = Forward(net, self.device, precision) if forward is None else forward
 
     def predict(self, x: Any) -> Array:
         """The network's output (logits).
@@ -72,7 +106,7 @@ class Model:
         Returns
         -------
         output : (n, k)
-            In x's library, on x's device (NumPy for lists and data frames).
+            In x's library, on x's device (NumPy for lists and data frames), in memory of its own.
 
         Raises
         ------
@@ -80,9 +114,7 @@ class Model:
             If x does not fit the network.
         """
         given = inputs.table(x)
-        output = self.output(self.prepared(given))
-        home = transfer.device(given)
-        return output if home == self.device else transfer.to_device(output, home)
+        return transfer.to_device(self._forward(self.params, self.prepared(given)), transfer.device(given))
 
     def predict_proba(self, x: Any) -> Array:
         """What the loss's link makes of the output: softmax, sigmoid, exp or identity; (n, k), like `predict`."""
@@ -102,34 +134,20 @@ class Model:
         targets = inputs.targets(y, given, self.loss, n_outputs, self.device, self.dtype)
         weights = None if sample_weight is None else inputs.sample_weights(sample_weight, given, self.device, self.dtype)
         values = transfer.to_numpy(self.measure(prepared, targets, weights))
-        return dict(zip(("loss", *self.metrics), map(float, values), strict=True))
+        return dict(zip(("loss", *(metric.name for metric in self.metrics)), map(float, values), strict=True))
 
     def prepared(self, given: Array) -> Array:
         """A checked table, on this model's device, in its dtype, finite, of the width the network takes."""
         self.net.output_shape(tuple(given.shape))
         return inputs.placed(given, self.device, self.dtype, "x")
 
-    def output(self, x: Array) -> Array:
-        """The network's output for a prepared x."""
-        xp = namespace_of(x)
-        parts = [
-            self._run((self.params.flat, self._buffers(), x[start : min(start + TILE_ROWS, x.shape[0]), :]))
-            for start in range(0, x.shape[0], TILE_ROWS)
-        ]
-        return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
-
     def measure(self, x: Array, targets: Array, weights: Array | None = None) -> Array:
         """Loss and metrics for prepared arrays, one vector on the device: nothing is read here."""
         xp = namespace_of(x)
-        output = self.output(x)
+        output = self._forward(self.params, x)
         values = [self.loss.value(output, targets, weights)]
-        values += [metrics.get(name, self.loss)(output, targets, weights) for name in self.metrics]
+        values += [metric(output, targets, weights) for metric in self.metrics]
         return xp.stack([xp.astype(value, output.dtype, copy=False) for value in values])
-
-    def with_params(self, params: Parameters) -> Model:
-        """The same model with other parameters of the same layout, sharing what is compiled."""
-        self.params = params
-        return self
 
     def save(self, path: str | Path, *, overwrite: bool = True) -> None:
         """Write a safetensors file that `mlpx.load` reads.
@@ -143,26 +161,11 @@ class Model:
         """
         named = {**self.params, **(self.params.buffers or {})}
         arrays = {name: transfer.to_numpy(array) for name, array in named.items()}
-        write_model(
-            path, ModelRecord(self.net, arrays, self.loss, self.precision, self.metrics, self.extras), overwrite=overwrite
-        )
-
-    def _buffers(self) -> Array:
-        assert self.params.buffers is not None  # every network's parameters have a vector for them, if an empty one
-        return self.params.buffers.flat
-
-    def _run(self, batch: tuple[Array, Array, Array]) -> Array:
-        with self.device.backend.precision(self.precision):
-            if self._compiled is None:
-                self._compiled = self.device.backend.compile(self._forward, ((), batch))
-            return self._compiled((), batch)[1]
-
-    def _forward(self, state: tuple[()], batch: tuple[Array, Array, Array]) -> tuple[tuple[()], Array]:
-        flat, buffers, x = batch
-        params = Parameters(self.net.layout, flat, Parameters(self.net.buffer_layout, buffers))
-        return state, self.net.forward(params, x)[0]
+        kept = tuple(metric.name for metric in self.metrics if metrics.is_named(metric.name))  # a function cannot be written
+        write_model(path, ModelRecord(self.net, arrays, self.loss, self.precision, kept, self.extras), overwrite=overwrite)
 
 
+@checked_keywords
 def load(
     path: str | Path,
     device: str | Device = "auto",
@@ -205,16 +208,16 @@ def load(
     )
 
 
-def checked_metrics(loss: Loss, names: Sequence[str] | None) -> tuple[str, ...]:
+def checked_metrics(loss: Loss, chosen: Sequence[str | Metric] | None) -> tuple[Metric, ...]:
     """The metrics asked for, or those that go with the loss; ConfigError for an unknown one."""
-    chosen = tuple(loss.default_metrics if names is None else names)
-    for name in chosen:
-        metrics.get(name, loss)
-    return chosen
+    if isinstance(chosen, str):
+        chosen = (chosen,)
+    return tuple(metrics.get(one, loss) for one in (loss.default_metrics if chosen is None else chosen))
 
 
 def warn_of_nan(row: Mapping[str, float]) -> None:
     """Warn of metrics that are NaN: they are never chosen as best."""
     for name, value in row.items():
         if name.startswith("validation_") and value != value:
-            warnings.warn(f"{name} is NaN in epoch {row['epoch']:.0f}; it is never taken as the best", stacklevel=2)
+            message = f"{name} is NaN in epoch {row['epoch']:.0f}; it is never taken as the best"
+            warnings.warn(message, stacklevel=inputs.users_level())

@@ -28,18 +28,17 @@ class Progress:
     def __enter__(self) -> Progress:
         if self.shown:
             from rich.console import Console  # loaded when a bar is shown
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
+            from rich.table import Column
 
             columns = (
-                TextColumn("training"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[values]}"),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self._bar = RichProgress(*columns, console=Console(stderr=True))
+                TextColumn("{task.fields[values]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+                TimeRemainingColumn(elapsed_when_finished=True),
+            )  # the values give way in a narrow terminal, not the bar
+            self._bar = RichProgress(*columns, console=Console(stderr=True), expand=True)
             self._bar.start()
             self._task = self._bar.add_task("", total=self.epochs, values="")
         return self
@@ -57,5 +56,10 @@ class Progress:
         """Show an epoch's row."""
         if self._bar is not None:
             names = [name for name in row if name not in ("epoch", "seconds", "learning_rate", "step")]
-            text = "  ".join(f"{name} {row[name]:.4f}" for name in names)
+            text = "  ".join(f"{_short(name)} {row[name]:.4f}" for name in names)
             self._bar.update(self._task, completed=done, values=text)
+
+
+def _short(column: str) -> str:
+    """A column's name in little room: metrics are measured on the validation rows only, losses on both."""
+    return "val loss" if column == "validation_loss" else column.removeprefix("validation_")

@@ -1,0 +1,1 @@
+"""The sections of the device check: each module has `run(device, tiny, record)`."""
