@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.default_venv_backend = "venv"
 
+LINT = nox.project.load_toml("pyproject.toml")["dependency-groups"]["lint"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # there is a process a core
+
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, types, import directions, docstrings, and the rules of this house."""
-    _install(session, "ruff>=0.11", "pyright>=1.1.400", "import-linter>=2.3", "numpydoc>=1.8", "-e", ".[test]")
+    _install(session, *LINT, "-e", ".[test]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("pyright")
-    session.run("lint-imports")
+    session.run("lint-imports", "--no-cache")
+    session.run("numpydoc", "lint", *_sources(), silent=True)
     session.run("python", "tests/lint/house_rules.py")
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that runs on NumPy alone, in under two minutes."""
+    """Everything, on the array libraries that are there; NumPy and array-api-strict must be."""
     _install(session, "-e", ".[test]")
-    session.run("pytest", "-n", "auto", *session.posargs)
+    session.run("pytest", "-n", "auto", "--require-backends", "numpy,strict", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def matrix(session: nox.Session) -> None:
-    """All tests on NumPy, array-api-strict, PyTorch and JAX; none of them may be missing."""
+    """Everything, on NumPy, array-api-strict, PyTorch and JAX; none of them may be missing."""
     _install(session, "torch==2.13.0")
     _install(session, "jax", "jaxlib", "-e", ".[test]")
-    environment = {"JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
-    required = "numpy,strict,torch,jax"
-    session.run("pytest", "-n", "auto", "--require-backends", required, *session.posargs, env=environment)
+    environment = {**ONE_THREAD, "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
+    everything = ["-m", "slow or not slow", "--require-backends", "numpy,strict,torch,jax"]
+    session.run("pytest", "-n", "auto", *everything, *session.posargs, env=environment)
 
 
 @nox.session
@@ -46,3 +52,8 @@ def bench(session: nox.Session) -> None:
 def _install(session: nox.Session, *packages: str) -> None:
     if session.virtualenv.is_sandboxed:
         session.install(*packages)
+
+
+def _sources() -> list[str]:
+    """The files whose docstrings users read."""
+    return sorted(str(path) for folder in ("mlpx", "backends") for path in Path(folder).rglob("*.py"))

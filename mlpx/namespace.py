@@ -65,6 +65,11 @@ def standard_namespace(library: str) -> Namespace:
         return importlib.import_module(library)
 
 
+def adopt_namespace(kind: type, xp: Namespace) -> None:
+    """Let `xp` stand for the namespace that arrays of a type give: for a backend whose library lacks names of the standard."""
+    _NAMESPACES[kind] = xp
+
+
 def device_of(array: Array) -> Device:
     """The device object of an array; None where the library gives its arrays none (JAX tracers, MLX, dask)."""
     return getattr(array, "device", None)

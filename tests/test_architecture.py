@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import importlib
 import importlib.util
 import inspect
@@ -48,6 +49,11 @@ OFFENCES = {
     "a backend": ("mlpx/fast.py", "from mlpx_numpy import backend\n", "imports mlpx_numpy"),
     "array-api-compat": ("mlpx/transfer.py", "import array_api_compat\n", "only namespace.py"),
     "an array put nowhere": ("mlpx/ops/one.py", "def f(xp):\n    return xp.zeros((1,))\n", "must state dtype and device"),
+    "a parameter without a word": (
+        "mlpx/one.py",
+        'def f(x, y):\n    """One.\n\n    Parameters\n    ----------\n    x : int\n    """\n',
+        "f documents ['x'], takes ['x', 'y']",
+    ),
     "a name that says nothing": ("mlpx/utils.py", "x = 1\n", "name the file after what it holds"),
 }
 
@@ -175,6 +181,20 @@ def test_what_a_package_lists_it_also_documents(package):
     assert len(names) == len(set(names))
     undocumented = [name for name in names if callable(getattr(package, name)) and not inspect.getdoc(getattr(package, name))]
     assert undocumented == []
+
+
+# ---- examples in docstrings
+
+LIBRARY = [path.relative_to(ROOT).with_suffix("") for path in RULES.source_files() if path.is_relative_to(ROOT / "mlpx")]
+EXAMPLES = [path for path in LIBRARY if "\n    >>> " in (ROOT / path).with_suffix(".py").read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=str)
+def test_the_examples_in_docstrings_run(path):
+    module = importlib.import_module(".".join(path.parts).removesuffix(".__init__"))
+    found = doctest.testmod(module)
+    assert found.attempted
+    assert not found.failed
 
 
 # ---- one training step, read

@@ -101,6 +101,7 @@ def test_scaling_can_be_off(tmp_path):
     assert encoder.transform_target(table).tolist() == [[1.5], [2.5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer", "diabetes"])
 def test_mean_and_deviation_agree_with_exact_arithmetic(name):
     table = builtin(name)

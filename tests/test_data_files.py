@@ -299,6 +299,7 @@ def test_array_files_missing_values_kinds_and_ignored_columns(tmp_path):
     assert read(tmp_path / "t.npz", missing="fill", target="x1").target == "x1"
 
 
+@pytest.mark.slow
 def test_mutated_files_give_a_named_error_or_a_table(tmp_path):
     """No other exception, whatever happens to the bytes; every array that is read has the shape that was written."""
     draw = random.Random(20)

@@ -583,6 +583,7 @@ def mutations(original, count, seed):
             yield bytes(data)
 
 
+@pytest.mark.slow
 def test_fuzzed_files_give_a_named_error_or_the_same_content(tmp_path):
     path = tmp_path / "a.safetensors"
     write_arrays(path, ARRAYS | {"mask": values((50,), "bool"), "moments": values((4, 3), "float64")}, METADATA)
@@ -632,6 +633,7 @@ for path in sorted(folder.iterdir()):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux /proc to bound the memory of one process")
 def test_bombs_and_hostile_files_run_nothing_and_stay_small(tmp_path):
     """Each refused by name within 2 s and 256 MiB; nothing imported, run or opened but the file itself."""

@@ -529,6 +529,7 @@ def test_a_forked_child_neither_saves_nor_holds(store, folder):
     assert store.steps() == [1, 3]
 
 
+@pytest.mark.slow
 def test_a_reader_beside_a_writer(folder):
     """200 saves: every load succeeds, without warnings, and steps never go back."""
     last, loads = -1, 0

@@ -29,6 +29,8 @@ from mlpx.errors import CheckpointWriteError
 from mlpx.store.array_file import read_arrays, write_arrays
 from mlpx.store.checkpoints import Checkpoints
 
+pytestmark = pytest.mark.slow
+
 CALLS = ("open", "write", "fsync", "close", "mkdir", "rename", "replace", "link", "unlink", "rmdir", "ftruncate")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EMFILE)
 REAL = {name: getattr(os, name) for name in CALLS}

@@ -46,8 +46,9 @@ def defective(**changes):
         ({"sum": lambda x, axis=None, keepdims=False, dtype=None: np.sum(x, axis=axis)}, "reductions", "shape", False),
         ({"take": lambda x, indices, axis: x[sorted(indices)]}, "gather", "wrong values", True),
         ({"linalg": SimpleNamespace()}, "decompositions", "AttributeError", True),
+        ({"exp": lambda x: np.exp(x.astype(np.float32)).astype(x.dtype)}, "float64", "wrong values", True),
     ],
-    ids=["missing", "inaccurate", "ignores keepdims", "wrong gather", "no linalg"],
+    ids=["missing", "inaccurate", "ignores keepdims", "wrong gather", "no linalg", "float64 in name only"],
 )
 def test_a_defect_is_found_under_its_need(monkeypatch, changes, need, detail, ok):
     module = defective(**changes)

@@ -22,6 +22,8 @@ def test_doubled(backend_variant):
     assert tuple(result.shape) == (3,)
 """
 
+pytestmark = pytest.mark.slow
+
 ABSENT = """
 import pytest
 from mlpx import registry

@@ -7,6 +7,7 @@ round. What is given is the median over the rounds, and its ratio: below 1 means
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -53,7 +54,9 @@ def run(device: str, tiny: bool, record: Record) -> None:
     """Size after size."""
     where = mlpx.device(device)
     peer, reason = torch_device(where)
-    record.note(peer=f"torch on {peer}" if peer else f"skipped: {reason}")
+    record.note(
+        peer=f"torch on {peer}" if peer else f"skipped: {reason}", load=os.getloadavg() if hasattr(os, "getloadavg") else None
+    )
     sizes: dict[str, Any] = {}
     for size in SIZES[: 2 if tiny else 3]:
         with record.failing(str(size)):

@@ -96,8 +96,8 @@ def moved(source: Device, target: Device, record: Record) -> int:
 def unshared(source: Device, target: Device, record: Record) -> None:
     """Writing to either array of a move leaves the other as it was."""
     for written in ("the source", "the copy"):
-        values = np.arange(4096, dtype=np.float32)
-        given: Any = mlpx.to_device(values, source)
+        expected = np.arange(4096, dtype=np.float32)
+        given: Any = mlpx.to_device(expected.copy(), source)
         copy: Any = mlpx.to_device(given, target)
         one, other = (given, copy) if written == "the source" else (copy, given)
         place = source if written == "the source" else target
@@ -105,7 +105,7 @@ def unshared(source: Device, target: Device, record: Record) -> None:
             continue  # cannot be written
         one[:] = -1.0
         place.backend.synchronize(place.name)
-        kept = np.array_equal(mlpx.to_numpy(other), values)
+        kept = np.array_equal(mlpx.to_numpy(other), expected)
         record.check(kept, f"{source} to {target}: writing to {written} changed the other")
 
 

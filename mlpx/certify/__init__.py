@@ -1,8 +1,8 @@
 """The equivalence certificate of this machine: how far every backend is from the definitions, measured.
 
-    from mlpx.certify import certify
-    certificate = certify()
-    certificate.passed, certificate.table(), certificate.to_dict()
+from mlpx.certify import certify
+certificate = certify()
+certificate.passed, certificate.table(), certificate.to_dict()
 """
 
 from mlpx.certify.certification import certify as certify

@@ -66,9 +66,7 @@ def certify(devices: Iterable[str | Device] | None = None, *, sections: Iterable
     elsewhere = {name: wanted for name, wanted in chosen.items() if name not in here}
     found: dict[str, tuple[DeviceRecord, ...]] = {}
     with ThreadPoolExecutor(max(len(elsewhere), 1)) as threads:
-        asked = {
-            name: threads.submit(certified_elsewhere, name, wanted, chosen_sections) for name, wanted in elsewhere.items()
-        }
+        asked = {name: threads.submit(certified_elsewhere, name, wanted, chosen_sections) for name, wanted in elsewhere.items()}
         for name, wanted in here.items():
             found[name] = certify_backend(name, wanted, chosen_sections)
         found |= {name: future.result() for name, future in asked.items()}

@@ -62,7 +62,9 @@ class Comparison:
             "New checks": self.added,
             "Checks no longer made": self.removed,
         }
-        blocks = ["\n".join([f"{heading}:", *limited(f"  {line}" for line in lines)]) for heading, lines in headings.items() if lines]
+        blocks = [
+            "\n".join([f"{heading}:", *limited(f"  {line}" for line in lines)]) for heading, lines in headings.items() if lines
+        ]
         return "\n\n".join(blocks) if blocks else "no change"
 
 

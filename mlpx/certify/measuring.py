@@ -22,8 +22,8 @@ EAGER = "eager"
 CONDUCT = "conduct"
 """What is not a value: the kinds of the results, whether inputs stay as they were, whether a second run gives the same bits."""
 
-Runner = Callable[[Calls, str, Array], tuple[str, str]]
-"""From the calls, a result's name and an array: what ran, and what is wrong with that."""
+Runner = Callable[[Calls, str], tuple[str, str]]
+"""From the calls and a result's name: what ran, and what is wrong with that."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Prepared:
     name: str
     trial: Trial
     draws: tuple[Draw, ...]
-    ran: Runner = lambda calls, result, array: ("", "")
+    ran: Runner
 
 
 def prepared(name: str, trials: Sequence[Trial], dtype: str, ran: Runner | None = None) -> Prepared:
@@ -52,7 +52,12 @@ def prepared(name: str, trials: Sequence[Trial], dtype: str, ran: Runner | None 
         with definitions_only():
             expected = trial.reference(*(cast(array, "float64") for array in rounded.values()))
         draws.append(Draw(rounded, expected))
-    return Prepared(name, trials[0], tuple(draws), *(() if ran is None else (ran,)))
+    return Prepared(name, trials[0], tuple(draws), ran or _nothing_said)
+
+
+def _nothing_said(*_: object) -> tuple[str, str]:
+    """A function made of many ops: what ran of each is said elsewhere."""
+    return "", ""
 
 
 def measure(section: str, subjects: Sequence[Prepared], variant: Variant, dtype: str) -> Iterator[Check]:
@@ -67,19 +72,17 @@ def measure(section: str, subjects: Sequence[Prepared], variant: Variant, dtype:
         return
     try:
         yield from _measured(section, subjects, variant, dtype, strict=True)
-    except _Fault:
+    except _FaultError:
         for subject in subjects:
             yield from _measured(section, (subject,), variant, dtype)
 
 
-class _Fault(Exception):
+class _FaultError(Exception):
     """Something was raised while a function ran."""
 
 
-def _measured(
-    section: str, subjects: Sequence[Prepared], variant: Variant, dtype: str, *, strict: bool = False
-) -> list[Check]:
-    """The checks of subjects that run as one function; with `strict`, _Fault if it raises."""
+def _measured(section: str, subjects: Sequence[Prepared], variant: Variant, dtype: str, *, strict: bool = False) -> list[Check]:
+    """The checks of subjects that run as one function; with `strict`, _FaultError if it raises."""
     call = variant.wrap(lambda *inputs: [one.trial.function(*given) for one, given in zip(subjects, inputs, strict=True)])
     rounds = max(len(one.draws) for one in subjects)
     placed: list[list[list[Array]]] = []
@@ -93,7 +96,7 @@ def _measured(
             again = call(*placed[0])
     except Exception as error:
         if strict:
-            raise _Fault from error
+            raise _FaultError from error
         return [Check(section, one.name, CONDUCT, way, dtype, False, detail=said(error)) for one in subjects]
     checks: list[Check] = []
     for index, one in enumerate(subjects):
@@ -139,7 +142,7 @@ def _checks_of(subject: Prepared, outcomes: list[Outcome], again: Results, place
         if wanted is None:
             continue
         pairs = [(place.variant.get(one.results[name]), one.draw.expected[name]) for one in outcomes]
-        ran, fault = subject.ran(calls, name, first.placed[0])
+        ran, fault = subject.ran(calls, name)
         yield valued(place, subject.name, name, pairs, subject.trial.budget(name), ran, fault)
 
 

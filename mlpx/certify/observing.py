@@ -23,10 +23,11 @@ BACKEND_ROUTES = ("from_numpy", "to_numpy", "move")
 
 
 class Calls:
-    """How often kernels and definitions were called.
+    """How often a backend's kernels, and definitions, were called.
 
     Attributes
     ----------
+    backend : Backend
     kernels : Counter of str
         Calls of the kernel that stands in for an op, by the op's name.
     fell_back : Counter of str
@@ -35,7 +36,8 @@ class Calls:
         Calls of definitions, by the op's name.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
         self.kernels: Counter[str] = Counter()
         self.fell_back: Counter[str] = Counter()
         self.definitions: Counter[str] = Counter()
@@ -63,10 +65,11 @@ class Calls:
 
         return run
 
-    def verdict(self, name: str, kernel: Callable[..., Any] | None) -> tuple[str, str]:
-        """What ran of an op, and what is wrong with that; `kernel` is what the registry promises for it."""
+    def verdict(self, name: str) -> tuple[str, str]:
+        """What ran of an op, and what is wrong with that: a kernel that the backend registers must have run."""
+        kernel = self.backend.kernels.get(name)
         if kernel is None:
-            return ("definition", "") if self.definitions[name] else ("", f"neither definition nor kernel of {name!r} was called")
+            return ("definition", "") if self.definitions[name] else ("", f"the definition of {name!r} was not called")
         title = kernel_title(kernel)
         if not self.kernels[name]:
             return "definition", f"{title} is registered for {name!r} and did not run"
@@ -91,7 +94,7 @@ def all_ops() -> Iterator[Op]:
 @contextmanager
 def observed(backend: Backend) -> Iterator[Calls]:
     """Count calls of a backend's kernels, and of definitions."""
-    calls = Calls()
+    calls = Calls(backend)
     look_up = registry.kernel_for
 
     def counted_look_up(name: str, array: Any) -> Callable[..., Any] | None:
@@ -103,14 +106,15 @@ def observed(backend: Backend) -> Iterator[Calls]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(registry, "kernel_for", counted_look_up))
         for op in all_ops():
-            stack.enter_context(patch.object(op, "definition", calls.counted_definition(op.name, op.definition)))
+            counted = calls.counted_definition(op.name, op.definition)
+            stack.enter_context(patch.multiple(op, definition=counted, __wrapped__=counted))
         yield calls
 
 
 @contextmanager
 def definitions_only() -> Iterator[None]:
     """No kernel stands in for any definition."""
-    with patch.object(registry, "kernel_for", lambda name, array: None):
+    with patch.object(registry, "kernel_for", lambda *_: None):
         yield
 
 

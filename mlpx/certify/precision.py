@@ -21,7 +21,6 @@ from mlpx.certify.training import COMPILED
 from mlpx.ops.affine import affine
 from mlpx.testing import budgets
 from mlpx.testing.trials import cast
-from mlpx.testing.variants import Variant
 from mlpx.typing import Array
 
 ROWS, FEATURES, UNITS = 128, 256, 64
@@ -100,19 +99,22 @@ def _products_checked(
     place: Place, operand: str, inputs: list[np.ndarray], wanted: tuple[str, ...], run: Run
 ) -> Iterator[Check]:
     a, weight, _, delta = (one.astype(np.float64) for one in inputs)
-    references = {"A Wᵀ": (a @ weight.T, FEATURES), "δ W": (delta @ weight, UNITS), "δᵀ A": (delta.T @ a, ROWS)}
+    factors = {"A Wᵀ": (a, weight.T), "δ W": (delta, weight), "δᵀ A": (delta.T, a)}
+    references = {name: factors[name][0] @ factors[name][1] for name in wanted}
     found = run(*(place.variant.put(one) for one in inputs))
     for name, result in found.items():
         product = name.removeprefix("affine: ")
         if product not in wanted:
             continue
-        reference, terms = references[product]
+        reference, terms = references[product], factors[product][0].shape[1]
         values = place.variant.get(result)
         if operand == SUMS:
             yield valued(place, name, SUMS, [(values, reference)], budgets.product(terms))
             continue
         kept, whole = bits_kept(values, reference), np.finfo(place.dtype).nmant
-        fault = "" if kept >= whole else f"rounded to {kept} of {whole} bits of mantissa{_likeness(kept)}, though IEEE was asked"
+        fault = (
+            "" if kept >= whole else f"rounded to {kept} of {whole} bits of mantissa{_likeness(kept)}, though IEEE was asked"
+        )
         yield valued(place, name, operand, [(values, reference)], budgets.exact(), "", fault)
 
 

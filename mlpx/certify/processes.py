@@ -58,5 +58,5 @@ def answer(question: str, file: str) -> None:
 
 def _undelivered(name: str, what: str) -> DeviceRecord:
     """The record of a backend whose process did not come to an end."""
-    check = Check("kernels", "process", "conduct", "", "", False, detail=f"the process that certifies {name} {what}")
+    check = Check(SECTIONS[0], "all of it", "conduct", "", "", False, detail=f"the process that certifies {name} {what}")
     return DeviceRecord(device=name, backend=name, checks=(check,))

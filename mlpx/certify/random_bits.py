@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,6 @@ from mlpx.certify.measuring import EAGER, Place, quiet, said
 from mlpx.certify.observing import definitions_only, observed
 from mlpx.certify.record import Check
 from mlpx.certify.subject import Subject
-from mlpx.testing.variants import Variant
 from mlpx.typing import Array
 
 SHAPE = (50, 41)
@@ -47,7 +47,7 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()[:16]
 
 
-def start_key() -> np.ndarray:
+def start_key() -> Any:
     """The key that all draws start from: both its words are in use."""
     return np.asarray(random.fold_in(random.key(SEED), 3))
 

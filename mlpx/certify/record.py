@@ -191,8 +191,10 @@ class Certificate:
 
 def write(certificate: Certificate, file: str | Path) -> None:
     """Write a certificate as JSON, one check a line."""
-    lines = json.dumps(certificate.to_dict(), allow_nan=False, indent=1, ensure_ascii=False)
-    Path(file).write_text(lines + "\n", encoding="utf-8")
+    text = json.dumps(certificate.to_dict(), allow_nan=False, ensure_ascii=False)
+    for start in ('{"device"', '{"section"'):  # no string holds these: quotes within strings are escaped
+        text = text.replace(start, "\n" + start)
+    Path(file).write_text(text + "\n", encoding="utf-8")
 
 
 def read(file: str | Path) -> Certificate:

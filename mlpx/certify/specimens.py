@@ -126,15 +126,11 @@ def _specimen(
     start = net.init(seed=0, dtype="float64")
     moved = 0.1 * np.random.default_rng(1).standard_normal(net.layout.length)
     buffers = np.zeros(0) if start.buffers is None else np.asarray(start.buffers.flat)
-    return Specimen(
-        name, net, losses.get(loss), depth, np.asarray(start.flat) + moved, buffers, x, targets, descent, l2
-    )
+    return Specimen(name, net, losses.get(loss), depth, np.asarray(start.flat) + moved, buffers, x, targets, descent, l2)
 
 
 def _relu_mlp() -> Sequential:
-    return Sequential(
-        layers.Dense(WIDTH, 64, activation="relu"), layers.Dense(64, 32, activation="relu"), layers.Dense(32, 8)
-    )
+    return Sequential(layers.Dense(WIDTH, 64, activation="relu"), layers.Dense(64, 32, activation="relu"), layers.Dense(32, 8))
 
 
 def _gelu_residual() -> Sequential:

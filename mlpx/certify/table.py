@@ -72,7 +72,8 @@ def _verdict(certificate: Certificate) -> str:
     failed = sum(len(device.failures) for device in certificate.devices)
     if not certificate.devices:
         return "nothing was certified"
-    told = f"{checks} checks on {len(certificate.devices)} devices in {certificate.seconds:.0f} s"
+    count = len(certificate.devices)
+    told = f"{checks} checks on {count} device{'s' * (count > 1)} in {certificate.seconds:.0f} s"
     return f"✓ {told}: all within their budgets" if certificate.passed else f"✗ {told}: {failed} failed"
 
 

@@ -42,7 +42,8 @@ def checks(subject: Subject) -> Iterator[Check]:
         for variant in subject.ways:
             if dtype in variant.dtypes:
                 yield from measure("training", rules, variant, dtype)
-        yield from _search_checks(subject, dtype)
+        if dtype in subject.eager.dtypes:
+            yield from _search_checks(subject, dtype)
         for number in range(len(specimens())):
             yield from _trajectory_checks(number, subject, dtype)
 

@@ -59,28 +59,30 @@ def _has(subject: Subject, dtype: str) -> bool:
 
 
 def _round_trips(subject: Subject, dtype: str) -> str:
-    """What is wrong with copies to the device and back, and to each other device; empty if nothing is."""
+    """What is wrong with copies to the device, to each other device, and back; empty if nothing is."""
     home = Device(subject.backend, subject.device)
     others = [Device(subject.backend, name) for name in subject.backend.devices() if name != subject.device]
     for what, array in _luggage(dtype).items():
         kept = array.astype(array.dtype.newbyteorder("="), copy=True)
         try:
             there = transfer.to_device(array, home)
+            if array.size:
+                array.fill(1)
+                transfer.to_numpy(there).fill(1)
+            direct = transfer.to_numpy(there)
             for stop in (home, *others, home):
                 there = transfer.to_device(there, stop)
             back = transfer.to_numpy(there)
         except Exception as error:
             return f"{what}: {said(error)}"
-        if (back.dtype, back.shape) != (kept.dtype, kept.shape):
-            return f"{what}: went as {kept.dtype} of shape {kept.shape}, came back as {back.dtype} of shape {back.shape}"
-        if back.tobytes() != kept.tobytes():
-            return f"{what}: came back with other bits"
-        if not back.size:
-            continue
-        array.fill(1)
-        back.fill(1)
-        if transfer.to_numpy(there).tobytes() != kept.tobytes():
-            return f"{what}: the copy on the device shares memory with an array on the host"
+        for arrived, way in ((direct, ""), (back, " from a tour of all devices")):
+            if (arrived.dtype, arrived.shape) != (kept.dtype, kept.shape):
+                found = f"{arrived.dtype} of shape {arrived.shape}"
+                return f"{what}: went as {kept.dtype} of shape {kept.shape}, came back{way} as {found}"
+            if kept.size and arrived.tobytes() == np.ones_like(kept).tobytes() != kept.tobytes():
+                return f"{what}: the copy on the device shares memory with an array on the host"
+            if arrived.tobytes() != kept.tobytes():
+                return f"{what}: came back{way} with other bits"
     return ""
 
 

@@ -65,7 +65,9 @@ def _show_version(asked: bool) -> None:
 @app.callback()
 def root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version.")
+    ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
 ) -> None:
     """Train multilayer perceptrons on NumPy, CuPy, PyTorch or JAX."""
@@ -142,8 +144,19 @@ def certify(
     from mlpx.cli import certificate  # with it come the numeric libraries
 
     devices = device or ()
-    text, passed = (
-        certificate.run(devices, json_file) if compare is None else certificate.compared(devices, json_file, compare)
-    )
+    text, passed = certificate.run(devices, json_file) if compare is None else certificate.compared(devices, json_file, compare)
     typer.echo(text)
     raise typer.Exit(0 if passed else 1)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})
+def accel(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="A Python script that uses scikit-learn's MLP classes; its arguments follow.")],
+    device: Annotated[str | None, typer.Option(help="Where host data is computed, as in train; where it is if not given.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say what was replaced, not only what was not.")] = False,
+) -> None:
+    """Run SCRIPT with mlpx's MLPClassifier and MLPRegressor in place of scikit-learn's."""
+    from mlpx.cli import accel as takeover  # with it come the numeric libraries
+
+    takeover.run(script, context.args, device=device, verbose=verbose)

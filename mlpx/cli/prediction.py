@@ -12,8 +12,8 @@ import numpy as np
 
 from mlpx.cli.run_folder import json_values
 from mlpx.cli.training_run import in_target_units
-from mlpx.data import Encoder
-from mlpx.errors import CheckpointMismatchError, CheckpointWriteError, ConfigError
+from mlpx.data import Encoder, Table
+from mlpx.errors import CheckpointMismatchError, CheckpointWriteError, ConfigError, DataFileError
 from mlpx.store.durable import replace_file
 from mlpx.train import load
 
@@ -90,7 +90,7 @@ def predict(run: Path, source: str, *, device: str, missing: str) -> Predictions
     if "encoder" not in model.extras:
         raise CheckpointMismatchError(f"{run} was not written by `mlpx train`: it does not say how columns become inputs")
     encoder = Encoder.from_config(model.extras["encoder"])
-    table = encoder.read(source, missing=cast("Literal['error', 'drop', 'fill']", missing))
+    table = _read(encoder, source, cast("Literal['error', 'drop', 'fill']", missing))
     x = encoder.transform(table)
     measured = {}
     if encoder.target.name in table.names:
@@ -107,3 +107,12 @@ def predict(run: Path, source: str, *, device: str, missing: str) -> Predictions
         header = (table.unit, *header)
         rows = [(place, *row) for place, row in zip(table.places.tolist(), rows, strict=True)]
     return Predictions(header, rows, measured, str(model.device))
+
+
+def _read(encoder: Encoder, source: str, missing: Literal["error", "drop", "fill"]) -> Table:
+    """The rows, with their target if there is one; where both inputs and target are wrong, the error is about the inputs."""
+    try:
+        return encoder.read(source, missing=missing)
+    except DataFileError:
+        encoder.read(source, missing=missing, with_target=False)
+        raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,6 +22,7 @@ from mlpx.cli.curves import draw_curves
 from mlpx.cli.train_options import TrainOptions
 from mlpx.compositions import Sequential
 from mlpx.data import Encoder, Table
+from mlpx.data.target_encoding import NumberTarget
 from mlpx.errors import ConfigError
 from mlpx.losses import Loss
 from mlpx.registry import Device
@@ -88,7 +90,7 @@ def divided(table: Table, options: TrainOptions) -> tuple[dict[str, Table], Enco
         parts["train"],
         task=whole.task,
         scale_inputs=options.scale,
-        scale_target=options.scale and loss.target_kind == "values" and loss.link_name == "identity",  # else it says what is meant
+        scale_target=options.scale and loss.target_kind == "values" and loss.link_name == "identity",
         unseen="zero",  # a category too rare to be among the training rows
     )
     return parts, encoder
@@ -152,7 +154,7 @@ def fitted(trainer: Trainer, arrays: dict[str, tuple[Any, Any]], options: TrainO
 
 def in_target_units(results: dict[str, float], encoder: Encoder) -> dict[str, float]:
     """Results with the mean absolute error in the unit of the target, whose standardised values were trained on."""
-    if encoder.task == "classification":
+    if not isinstance(encoder.target, NumberTarget):
         return results
     scale = encoder.target.scaling.scale
     return {name: value * scale if name.removeprefix("validation_") == "mae" else value for name, value in results.items()}
@@ -173,7 +175,7 @@ def write_results(
         warnings.warn(str(error), stacklevel=2)
     record = {
         "source": options.source,
-        "network": "-".join(map(str, (trainer.net.children()[0].n_in, *_widths(trainer)))),
+        "network": "-".join(map(str, _widths(trainer))),
         "parameters": trainer.net.layout.size,
         **results,
         "device": history.device,
@@ -189,15 +191,16 @@ def write_results(
     return run_folder.write_record(folder, record)
 
 
-def headline(test: dict[str, float | None]) -> str:
+def headline(test: Mapping[str, float | None]) -> str:
     """The one number that says how good the model is, such as "test accuracy 0.9833"."""
     name = next(name for name in HEADLINES if name in test)
     return f"test {name} {_number(test[name])}"
 
 
 def _widths(trainer: Trainer) -> list[int]:
-    """Number of units of every layer."""
-    return [block.n_out for block in trainer.net.children() if isinstance(block, layers.Dense)]
+    """Width of the input and number of units of every layer."""
+    dense = [block for block in trainer.net.children() if isinstance(block, layers.Dense)]
+    return [dense[0].n_in, *(block.n_out for block in dense)]
 
 
 def _number(value: float | None) -> str:

@@ -47,6 +47,9 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def __reduce__(self) -> tuple[Callable[[str], Op], tuple[str]]:
+        return _listed, (self.name,)
+
     def backward(self, definition: Callable[..., Any]) -> Op:
         """Decorator: make a function the backward pass of this op."""
         self.gradient = Op(definition, f"{self.name}.backward")
@@ -55,6 +58,13 @@ class Op:
     def case(self, **record: Any) -> None:
         """Add the record that feeds this op's tests, certificate, benchmark and documentation."""
         self.cases.append(Case(op=self, **record))
+
+
+def _listed(name: str) -> Op:
+    """The op of that name, for pickles: an op is what its name means where the pickle is read."""
+    forward, _, backward = name.partition(".")
+    found = OPS[forward] if forward in OPS else UPDATES[forward]
+    return found.gradient if backward else found
 
 
 def op(definition: Callable[..., Any]) -> Op:

@@ -64,7 +64,7 @@ class Interpreter:
             for operand in node.inputs:
                 if isinstance(operand, Literal):
                     places.append(len(held))
-                    held.append(operand.value)
+                    held.append(self._number(operand, node.primitive))
                 else:
                     places.append(slots[operand])
             for value in node.outputs:
@@ -91,6 +91,12 @@ class Interpreter:
 
     def _dtype(self, dtype: np.dtype) -> Any:
         return getattr(self._xp, dtype.name)
+
+    def _number(self, literal: Literal, primitive: str) -> Any:
+        """A number for an operator; an array of no axes for a function, because not every library's takes numbers."""
+        if primitive in OPERATORS:
+            return literal.value
+        return self._xp.asarray(literal.value, dtype=self._dtype(literal.dtype), **self._placed)
 
     def _function(self, node: Node) -> Callable[..., Any]:
         """What computes a node, given its inputs in order."""

@@ -41,6 +41,11 @@ ORDER = frozenset(["argmax", "argmin", "argsort", "sort", "searchsorted"])
 REGION = frozenset(["fused"])
 CALL = frozenset(["call"])
 
+PROMOTING = (ELEMENTWISE | PRODUCT | {"concat", "stack"}) - {"astype"}
+"""Operands are of one dtype, but for the condition of `where`: the recorder casts them."""
+
+ARITHMETIC = frozenset(["subtract", "negative", "divide", "floor_divide", "remainder", "pow", "add", "multiply"])
+
 PRIMITIVES = ELEMENTWISE | REDUCTION | VIEW | CREATION | ARRANGEMENT | PRODUCT | ORDER | REGION | CALL
 
 Typed = tuple[Shape, np.dtype]
@@ -83,20 +88,25 @@ def promoted(primitive: str, dtypes: Sequence[np.dtype]) -> np.dtype:
     return np.result_type(*dtypes)
 
 
-def literal_dtype(value: bool | int | float, partners: Sequence[np.dtype], primitive: str) -> np.dtype:
-    """The dtype that a Python number takes beside arrays of these dtypes."""
-    if isinstance(value, bool):
-        allowed = {"bool"}
-    elif isinstance(value, int):
-        allowed = {"integral", "real floating"}
-    elif isinstance(value, float):
-        allowed = {"real floating"}
-    else:
-        raise InvalidTypeError(f"{primitive}: a {type(value).__name__} cannot be part of a traced program")
-    for dtype in partners:
-        if _kind(dtype) not in allowed:
-            raise InvalidTypeError(f"{primitive}: the Python number {value!r} does not go with an array of {dtype}")
-    return promoted(primitive, partners)
+def common_dtype(primitive: str, operands: Sequence[np.dtype | bool | int | float]) -> np.dtype:
+    """The dtype that operands of these dtypes, and Python numbers beside them, are computed in.
+
+    Where the standard leaves it open, as for an integer array and a floating one, it is NumPy's.
+    """
+    dtypes = [one for one in operands if isinstance(one, np.dtype)]
+    for number in operands:
+        if not isinstance(number, np.dtype | bool | int | float):
+            raise InvalidTypeError(f"{primitive}: a {type(number).__name__} cannot be part of a traced program")
+    common = np.result_type(*operands)
+    if common.kind == "b" and primitive in ARITHMETIC:
+        raise InvalidTypeError(f"{primitive} of bool arrays means something else in every library; cast one with astype")
+    if common.kind in "iu" and primitive in FLOATING:
+        if common.itemsize < np.dtype("int32").itemsize:
+            raise InvalidTypeError(f"{primitive} of {common} arrays; cast them with astype to a floating dtype")
+        return np.dtype("float64")
+    if any(dtype.kind == "f" for dtype in dtypes) and primitive in INTEGER | BITWISE:
+        raise InvalidTypeError(f"{primitive} takes arrays of integers or bool, got {common}; cast it with astype")
+    return common
 
 
 def _kind(dtype: np.dtype) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from mlpx.errors import InvalidInputError, InvalidTypeError, TraceError
 from mlpx.ops.definition import OPS, UPDATES
 from mlpx.program.ir import Literal, Node, Operand, Value
-from mlpx.program.primitives import inferred, literal_dtype
+from mlpx.program.primitives import PROMOTING, common_dtype, inferred
 from mlpx.typing import Shape
 
 if TYPE_CHECKING:
@@ -91,10 +91,26 @@ class Recorder:
                 known.append(one)
             else:
                 raise InvalidTypeError(f"{primitive} takes arrays and numbers, got {type(one).__name__}")
-        partners = [one.dtype for one in (known[1:] if primitive == "where" else known) if isinstance(one, Value)]
-        if known and not partners:
+        if known and not any(isinstance(one, Value) for one in known):
             raise InvalidTypeError(f"{primitive} takes at least one array beside Python numbers")
-        return [one if isinstance(one, Value) else Literal(one, literal_dtype(one, partners, primitive)) for one in known]
+        first = 1 if primitive == "where" else 0
+        if primitive in PROMOTING:
+            known[first:] = self._of_one_dtype(primitive, known[first:])
+        return known
+
+    def _of_one_dtype(self, primitive: str, operands: list[Any]) -> list[Operand]:
+        """Operands cast to the dtype they are promoted to, as NumPy has it where the standard leaves it open."""
+        from mlpx.program.symbols import Symbol
+
+        common = common_dtype(primitive, [one.dtype if isinstance(one, Value) else one for one in operands])
+        cast: list[Operand] = []
+        for one in operands:
+            if not isinstance(one, Value):
+                one = Literal(one, common)
+            elif one.dtype != common:
+                one = self.apply("astype", Symbol(self, one), dtype=common).value
+            cast.append(one)
+        return cast
 
     def label(self) -> str:
         """The definition that is running: the innermost op, else the innermost public function, outside this package."""

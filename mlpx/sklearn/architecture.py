@@ -13,7 +13,7 @@ from mlpx.compositions import Sequential
 from mlpx.errors import InvalidInputError
 from mlpx.layers.dense import DenseResiduals
 from mlpx.namespace import namespace_of
-from mlpx.ops import affine as affine_op
+from mlpx.ops.affine import Residuals as AffineResiduals
 from mlpx.typing import Array, ParameterMapping, Residuals
 
 
@@ -67,7 +67,7 @@ class SparseDense(layers.Dense):
         """Z = X Wᵀ + b, A = f(Z)."""
         weight: Any = params["weight"]
         z = np.asarray(x @ weight.T) + params["bias"]
-        kept = affine_op.Residuals(x, weight)
+        kept = AffineResiduals(x, weight)
         if self.activation is None:
             return z, DenseResiduals(kept, ())
         a, after = self.activation.forward(params, z, train=train, key=key)

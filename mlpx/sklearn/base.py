@@ -14,14 +14,14 @@ from mlpx.layers import Activation
 from mlpx.losses import Loss
 from mlpx.losses.base import LINKS
 from mlpx.namespace import namespace_of
-from mlpx.sklearn import full_batch, validation
+from mlpx.sklearn import full_batch, host_kernel, validation
 from mlpx.sklearn.architecture import Architecture, Plan, build, each_hidden
 from mlpx.sklearn.compat import CallbackSupportMixin, Monitor
 from mlpx.sklearn.ensemble import fit_members, mean_prediction
 from mlpx.sklearn.epochs import FEWEST_VALIDATION_ROWS, EpochRunner, SolverState
 from mlpx.sklearn.fit_losses import LINKS as OUT_ACTIVATIONS
 from mlpx.sklearn.gradient import PenalisedLoss, Recipe
-from mlpx.sklearn.placement import Place, place_of, read
+from mlpx.sklearn.placement import Place, chosen_device, place_of, read
 from mlpx.sklearn.random_stream import Stream, stream
 from mlpx.sklearn.scaling import fitted_scaling
 from mlpx.sklearn.solvers import STOCHASTIC, descent
@@ -66,7 +66,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         X, y = self._accept(X, y, incremental=incremental, reset=first_pass)
         if self.n_ensembles > 1:
             return fit_members(self, *given, validation_data, incremental=incremental)
-        place = validation.compute_place(X, self.device)
+        place = validation.compute_place(X, chosen_device(self.device))
         with place.precision(self.precision):
             weights = validation.row_weights(sample_weight, X, place, place.floating(X.dtype))
             x = self._scaled(validation.moved(X, place), weights, reset=first_pass)
@@ -157,7 +157,9 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         weights = validation.row_weights(sample_weight, X, place, dtype)
         y = y if hasattr(y, "shape") and hasattr(y, "dtype") and not hasattr(y, "iloc") else np.asarray(y)
         targets, weights = self._targets(y, place, dtype, weights, reset=False)
-        return Batch(place.xp.astype(x, dtype, copy=False) if not hasattr(x, "tocsr") else x, targets, () if weights is None else weights)
+        return Batch(
+            place.xp.astype(x, dtype, copy=False) if not hasattr(x, "tocsr") else x, targets, () if weights is None else weights
+        )
 
     def _attributes(self, architecture: Architecture, named: dict[str, Array]) -> dict[str, Any]:
         """The fitted attributes that a network's parameters are."""
@@ -213,9 +215,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _check_solver(self) -> bool:
         if self.solver not in STOCHASTIC:
-            raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
-            )
+            raise AttributeError(f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic.")
         return True
 
     # ------------------------------------------------------------------ prediction
@@ -225,7 +225,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         if self.n_ensembles > 1:
             return mean_prediction(self, X)
-        validation.expect_same_place(self, X, method, anywhere=self.device is not None)
+        validation.expect_same_place(self, X, method, anywhere=chosen_device(self.device) is not None)
         checked = validation.table(self, X)
         place = place_of(self.coefs_[0])
         with place.precision(self.precision):
@@ -238,16 +238,23 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         xp = place.xp
         dtype = xp.result_type(x.dtype, self.coefs_[0].dtype)
         x = self._scaled(x, None, reset=False)
+        link = LINKS["sigmoid" if self.out_activation_ == "logistic" else self.out_activation_]
+        if self._is_plain(place):
+            return link(host_kernel.forward(self.coefs_, self.intercepts_, self.activation, x))
         architecture = build(self._plan(self._hidden_sizes(), sparse=hasattr(x, "tocsr")))
         named = architecture.parameters(self.coefs_, self.intercepts_, getattr(self, "_others", None))
         if x.dtype != dtype:
             x = x.astype(dtype) if hasattr(x, "tocsr") else xp.astype(x, dtype)
         if self.coefs_[0].dtype != dtype:
             named = {name: xp.astype(array, dtype) for name, array in named.items()}
-        link = LINKS["sigmoid" if self.out_activation_ == "logistic" else self.out_activation_]
         starts = range(0, x.shape[0], TILE_ROWS)
-        outputs = [link(architecture.net.forward(named, x[start : start + TILE_ROWS, ...])[0]) for start in starts]
+        outputs = [link(architecture.net.forward(named, _tile(x, start))[0]) for start in starts]
         return outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0)
+
+    def _is_plain(self, place: Place) -> bool:
+        """Whether there is nothing in the network but matrices, biases and scikit-learn's activations, all on the host."""
+        ordinary = isinstance(self.activation, str) and self.activation in host_kernel.ACTIVATIONS
+        return place.is_host and ordinary and not (self.batch_norm or self.layer_norm)
 
     def _loss_grad_lbfgs(self, packed_coef_inter: Any, X: Any, y: Any, sample_weight: Any, *_: Any) -> tuple[float, Any]:
         """Penalised loss and gradient at a vector of all parameters, packed as scikit-learn packs them."""
@@ -267,6 +274,12 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 def keep_arguments(estimator: Any, given: dict[str, Any]) -> None:
     """Keep constructor arguments as they are, each under its own name: scikit-learn's rule."""
     vars(estimator).update({name: value for name, value in given.items() if name not in ("self", "__class__")})
+
+
+def _tile(x: Any, start: int) -> Any:
+    """At most TILE_ROWS rows from `start` on."""
+    rows = x.shape[0]
+    return x if rows <= TILE_ROWS else x[start : min(start + TILE_ROWS, rows), :]
 
 
 def _rows_of(part: Any, which: Array) -> Any:

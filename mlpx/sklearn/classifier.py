@@ -12,7 +12,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from mlpx.errors import ConfigError, InvalidInputError
 from mlpx.losses import Loss
@@ -199,26 +198,23 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
         -------
         self : MLPClassifier
         """
-        if _check_partial_fit_first_call(self, classes):
+        if label_encoding.first_call(self, classes):
             self._encoding = label_encoding.announced(classes, y)
             self.classes_ = self._encoding.classes
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """The class of every row, (n,), or its bits, (n, k)."""
-        return self._encoding.decoded(self._prediction(X, "predict"))
+        prediction = self._prediction(X, "predict")
+        return self._encoding.decoded(prediction)
 
     def predict_proba(self, X: Any) -> Array:
         """Probability of every class, (n, k), in the order of `classes_`."""
-        probabilities = self._prediction(X, "predict_proba")
-        if probabilities.shape[1] > 1:
-            return probabilities
-        xp = namespace_of(probabilities)
-        return xp.concat([1 - probabilities, probabilities], axis=1)
+        return self._probabilities(X, "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithm of `predict_proba`."""
-        probabilities = self.predict_proba(X)
+        probabilities = self._probabilities(X, "predict_log_proba")
         if isinstance(probabilities, np.ndarray):
             return np.log(probabilities, out=probabilities)
         return namespace_of(probabilities).log(probabilities)
@@ -234,14 +230,22 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
         targets = self._encoding.encoded(y, place, prediction.dtype, as_rows=False)
         return accuracy(prediction, targets, weights)
 
+    def _probabilities(self, X: Any, method: str) -> Array:
+        """Probability of every class, (n, k)."""
+        probabilities = self._prediction(X, method)
+        if probabilities.shape[1] > 1:
+            return probabilities
+        xp = namespace_of(probabilities)
+        return xp.concat([1 - probabilities, probabilities], axis=1)
+
     # ------------------------------------------------------------------ what the base class asks for
 
     def _accept(self, X: Any, y: Any, *, incremental: bool, reset: bool) -> tuple[Any, Any]:
         X, y = validation.table_and_target(self, X, y, y_numeric=False, reset=reset)
         if place_of(y).is_host and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        if not place_of(X).is_host and place_of(y).is_host and y.dtype.kind in "iufb":
-            y = place_of(X).put(y)  # numbers follow X; text stays where it can be
+        if not place_of(X).is_host and (not place_of(y).is_host or y.dtype.kind in "iufb"):
+            y = place_of(X).bring(y)  # numbers follow X; text stays on the host, where it can be
         found = label_encoding.fitted(y)
         if not hasattr(self, "classes_") or (not self.warm_start and not incremental):
             self._encoding = found
@@ -263,9 +267,7 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {found.classes}."
             )
 
-    def _targets(
-        self, y: Any, place: Place, dtype: Any, weights: Array | None, *, reset: bool
-    ) -> tuple[Array, Array | None]:
+    def _targets(self, y: Any, place: Place, dtype: Any, weights: Array | None, *, reset: bool) -> tuple[Array, Array | None]:
         del reset
         as_rows = self._make_loss().target_kind == "values"
         targets = self._encoding.encoded(y, place, dtype, as_rows=as_rows)
@@ -276,7 +278,9 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
         xp = place.xp
         codes = self._encoding.encoded(y, place, dtype, as_rows=False)
         codes = xp.astype(xp.reshape(codes, (-1,)), xp.int32)
-        by_class = class_weights(codes, self._numbered_weights(), max(int(self.classes_.shape[0]), 2), xp.zeros_like(codes, dtype=dtype))
+        by_class = class_weights(
+            codes, self._numbered_weights(), max(int(self.classes_.shape[0]), 2), xp.zeros_like(codes, dtype=dtype)
+        )
         return targets, by_class if weights is None else weights * by_class
 
     def _numbered_weights(self) -> Mapping[int, float] | str:

@@ -49,7 +49,9 @@ class Convertible:
         """
         theirs = getattr(neural_network, cls.__name__)
         if not isinstance(fitted, theirs):
-            raise InvalidTypeError(f"{cls.__name__}.from_sklearn takes a scikit-learn {cls.__name__}, got {type(fitted).__name__}")
+            raise InvalidTypeError(
+                f"{cls.__name__}.from_sklearn takes a scikit-learn {cls.__name__}, got {type(fitted).__name__}"
+            )
         made = cls(**fitted.get_params(deep=False))
         if hasattr(fitted, "coefs_"):
             _copy(fitted, made)

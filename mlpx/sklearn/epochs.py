@@ -255,9 +255,7 @@ class EpochRunner:
         if size == "auto":
             return min(200, self.rows)
         if size > self.rows:
-            warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
-            )
+            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2)
         return int(np.clip(size, 1, self.rows))
 
     def _as_they_come(self) -> Array:

@@ -14,6 +14,7 @@ from mlpx.optim import LBFGS, LBFGSState
 from mlpx.parameters import Parameters, Scope
 from mlpx.sklearn.architecture import Architecture
 from mlpx.sklearn.gradient import PenalisedLoss
+from mlpx.sklearn.host_kernel import PlainNetwork, is_plain
 from mlpx.sklearn.placement import Place
 from mlpx.step import Batch
 from mlpx.typing import Array
@@ -54,10 +55,31 @@ def value_and_gradient(
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The penalised loss over all rows as a function of scikit-learn's vector."""
     packing = Packing(objective.architecture)
+    if is_plain(objective.architecture, objective.loss) and not hasattr(batch.x, "tocsr") and batch.x.dtype == np.float64:
+        return _with_kernel(objective, batch, packing)
 
     def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
         value, grads, _ = objective.gradient({**packing.unpacked(vector), **buffers}, batch)
         return float(value), packing.packed(grads)
+
+    return evaluate
+
+
+def _with_kernel(
+    objective: PenalisedLoss, batch: Batch, packing: Packing
+) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """The same function, computed in buffers that are made once."""
+    prefixes = objective.architecture.dense
+    network = PlainNetwork(objective.architecture, objective.loss, objective.alpha, batch.x.shape[0], np.float64)
+
+    def views(vector: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        named = packing.unpacked(vector)
+        return [named[f"{prefix}weight"] for prefix in prefixes], [named[f"{prefix}bias"] for prefix in prefixes]
+
+    def evaluate(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        gradient = np.empty_like(vector)
+        value = network.value_and_gradient(*views(vector), batch.x, (batch.targets, batch.weights), *views(gradient))
+        return value, gradient
 
     return evaluate
 

@@ -15,8 +15,10 @@ from mlpx.namespace import constant, namespace_of
 from mlpx.ops.risk import l2
 from mlpx.parameters import Parameters, Scope
 from mlpx.sklearn.architecture import Architecture
+from mlpx.sklearn.host_kernel import HostStep, is_plain
 from mlpx.sklearn.placement import Place
-from mlpx.step import Batch, Descent, State, Totals, epoch_step
+from mlpx.sklearn.updates import FoldedAdam, MomentumSGD
+from mlpx.step import Batch, Descent, Epoch, State, Totals, epoch_step
 from mlpx.typing import Array, ParameterMapping
 
 
@@ -106,18 +108,41 @@ class Steps:
     def __init__(self, recipe: Recipe, place: Place) -> None:
         self._recipe, self._place = recipe, place
         self._made: dict[int | None, Callable[..., Any]] = {}
+        self._kernels: dict[tuple[int | None, int], HostStep] = {}
+        objective, descent = recipe.objective, recipe.descent
+        self._plain = (
+            place.is_host
+            and is_plain(objective.architecture, objective.loss)
+            and type(descent.optimizer) in (FoldedAdam, MomentumSGD)
+            and (descent.clip_norm, descent.clip_value, descent.ema_decay, recipe.decay) == (None, None, None, 0.0)
+        )
 
     def get(self, rows: int | None, example: tuple[State, Any]) -> Callable[..., Any]:
         """The step that takes `rows` rows of an epoch, or that is given its batch (None)."""
+        if self._kernel_fits(example):
+            whole = example[1].x.shape[0] if rows is None else rows
+            return self._kernels.setdefault((rows, whole), self._kernel(whole, whole_batch=rows is None))
         if rows not in self._made:
             step = self._recipe.step()
             step = step if rows is None else epoch_step(step, rows)
             self._made[rows] = self._place.compile(step, example)
         return self._made[rows]
 
+    def _kernel(self, rows: int, *, whole_batch: bool) -> HostStep:
+        objective = self._recipe.objective
+        return HostStep(objective.architecture, objective.loss, objective.alpha, self._recipe.descent, rows, whole=whole_batch)
+
+    def _kernel_fits(self, example: tuple[State, Any]) -> bool:
+        """Whether the host's own step can do what the recipe says, on the arrays at hand."""
+        state, batch = example
+        data = batch.data if isinstance(batch, Epoch) else batch
+        return self._plain and data.x.dtype == state.params.dtype
+
 
 def steps_of(recipe: Recipe, place: Place) -> Steps:
-    """The steps of a recipe; the same ones for an equal recipe, where it can be compared."""
+    """The steps of a recipe; the same ones for an equal recipe, where that saves a compiler's work and it can be compared."""
+    if place.is_host:
+        return Steps(recipe, place)  # its buffers belong to one fit: another thread may be fitting the same recipe
     try:
         return _shared_steps(recipe, place, place.device)
     except TypeError:  # a setting of the user's that cannot be hashed

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 
 from mlpx.errors import InvalidInputError, InvalidTypeError
 from mlpx.namespace import namespace_of
@@ -92,6 +92,16 @@ def announced(classes: Any, y: Any) -> LabelEncoding:
     if y.ndim == 2 and y.shape[1] > 1:
         return fitted(y)
     return fitted(place_of(y).bring(read(classes)))
+
+
+def first_call(estimator: Any, classes: Any) -> bool:
+    """Whether this `partial_fit` is the first and so defines the classes; raises where they are missing or differ from then."""
+    known = getattr(estimator, "classes_", None)
+    if known is None or place_of(known).is_host:
+        return _check_partial_fit_first_call(estimator, classes if classes is None else read(classes))
+    if classes is not None and not np.array_equal(np.unique(read(classes)), read(known)):
+        raise InvalidInputError(f"`classes={classes}` is not the same as on last call to partial_fit, was: {read(known)}")
+    return False
 
 
 def distinct(y: Any) -> Any:

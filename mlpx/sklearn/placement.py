@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class Place:
         return self.put(read(array))
 
     def floating(self, dtype: DType | None) -> DType:
-        """This library's dtype for an array of `dtype`: float32 and float64 are kept, all else becomes the default float."""
+        """The dtype here for an array of `dtype`: float32 and float64 are kept, all else becomes the default float."""
         for name in ("float32", "float64"):
             if dtype is not None and dtype == getattr(self.xp, name, None):
                 return dtype
@@ -77,6 +78,20 @@ class Place:
         return nullcontext()
 
 
+_default: dict[str, str | Device | None] = {"device": None}
+
+
+def use_device(spec: str | Device | None) -> None:
+    """Where host data is computed when an estimator's `device` is not given: None is where it is."""
+    _default["device"] = None if spec is None else transfer.device(spec)
+
+
+def chosen_device(given: str | Device | None) -> str | Device | None:
+    """An estimator's own `device`, or the one set for all."""
+    return _default["device"] if given is None else given
+
+
+@cache
 def host() -> Place:
     """NumPy on the CPU."""
     return Place(np, "cpu", transfer.device("numpy"))
@@ -115,4 +130,6 @@ def read(array: Any) -> np.ndarray:
     try:
         return np.array(np.from_dlpack(array, device="cpu"))
     except (BufferError, RuntimeError, TypeError, ValueError):
-        raise ConfigError(f"the values of {describe(array)} cannot be read by the host, and no backend of mlpx knows how") from None
+        raise ConfigError(
+            f"the values of {describe(array)} cannot be read by the host, and no backend of mlpx knows how"
+        ) from None

@@ -155,7 +155,9 @@ precision, random_stream
         prediction = self._predicted(X, "score")
         xp = place.xp
         prediction = prediction if prediction.ndim == 2 else prediction[:, None]
-        targets = xp.astype(place.bring(y if hasattr(y, "dtype") and not hasattr(y, "iloc") else np.asarray(y)), prediction.dtype)
+        targets = xp.astype(
+            place.bring(y if hasattr(y, "dtype") and not hasattr(y, "iloc") else np.asarray(y)), prediction.dtype
+        )
         weights = validation.row_weights(sample_weight, X, place, prediction.dtype)
         return r2(prediction, xp.reshape(targets, prediction.shape), weights)
 
@@ -176,9 +178,7 @@ precision, random_stream
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _targets(
-        self, y: Any, place: Place, dtype: Any, weights: Array | None, *, reset: bool
-    ) -> tuple[Array, Array | None]:
+    def _targets(self, y: Any, place: Place, dtype: Any, weights: Array | None, *, reset: bool) -> tuple[Array, Array | None]:
         y = place.xp.astype(place.bring(y), dtype, copy=False)
         y = y[:, None] if y.ndim == 1 else y
         if self.scale_target:

@@ -19,6 +19,7 @@ def accuracy(prediction: Array, targets: Array, weights: Array | None) -> float:
     ----------
     prediction : (n, k) probabilities, or (n, 1) of the second of two classes
     targets : (n,) labels, or (n, k) bits
+    weights : (n,), optional
     """
     xp = namespace_of(prediction)
     if not bool(xp.all(xp.isfinite(prediction))):

@@ -8,7 +8,9 @@ from typing import Any
 
 from sklearn import neural_network
 
+from mlpx.backend import Device
 from mlpx.sklearn.classifier import MLPClassifier
+from mlpx.sklearn.placement import use_device
 from mlpx.sklearn.regressor import MLPRegressor
 
 logger = logging.getLogger("mlpx.accel")
@@ -18,11 +20,18 @@ _THEIRS: dict[str, Any] = {}
 _DEFINED_IN = "sklearn.neural_network._multilayer_perceptron"
 
 
-def install() -> None:
+def install(device: str | Device | None = None) -> None:
     """From now on, importing scikit-learn's MLP classes gives mlpx's. Names that were imported before stay as they are.
 
     What is replaced, and what stays scikit-learn's and why, is logged by the logger "mlpx.accel".
+
+    Parameters
+    ----------
+    device : str or Device, optional
+        Where estimators compute that are given host data and no `device` of their own, such as "auto"; by default the host.
     """
+    use_device(device)
+    logger.info("host data is computed on %s", "the host" if device is None else device)
     modules = (neural_network, sys.modules[_DEFINED_IN])
     for name, ours in OURS.items():
         _THEIRS.setdefault(name, getattr(neural_network, name))
@@ -42,3 +51,4 @@ def uninstall() -> None:
         for module in (neural_network, sys.modules[_DEFINED_IN]):
             setattr(module, name, theirs)
     _THEIRS.clear()
+    use_device(None)

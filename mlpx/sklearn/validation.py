@@ -31,9 +31,7 @@ def table_and_target(estimator: Any, X: Any, y: Any, *, y_numeric: bool, reset: 
         )
         return (X.tocsr() if hasattr(X, "tocsr") else X), y
     if y is None:
-        raise InvalidInputError(
-            f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None."
-        )
+        raise InvalidInputError(f"This {type(estimator).__name__} estimator requires y to be passed, but the target y is None.")
     X = device_table(estimator, X, reset=reset)
     y = y if hasattr(y, "dtype") and hasattr(y, "shape") and not hasattr(y, "iloc") else np.asarray(y)
     if y.ndim == 0 or y.shape[0] != X.shape[0]:

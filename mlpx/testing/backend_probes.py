@@ -76,6 +76,13 @@ class BackendReport:
         return "\n".join(lines)
 
 
+class _Inputs(SimpleNamespace):
+    """What probes take, placed on the library; asked for one that could not be placed, it says so."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"not tried: its input {name!r} could not be made")
+
+
 class _Library(NamedTuple):
     """A library under probe: its namespace, and how NumPy arrays get in and out."""
 
@@ -116,7 +123,7 @@ def check_backend(library: Any) -> BackendReport:
     probed = _known_backend(library) if isinstance(library, str) else _any_module(library)
     inputs, findings = _placed_inputs(probed)
     expected_inputs = SimpleNamespace(**INPUTS, xp=np, kw={})
-    inputs.xp, inputs.kw = probed.xp, placed_as(inputs.x) if hasattr(inputs, "x") else {}
+    inputs.xp, inputs.kw = probed.xp, placed_as(inputs.x) if "x" in vars(inputs) else {}
     for need in NEEDS:
         for name, probe in need.probes.items():
             with warnings.catch_warnings():
@@ -156,9 +163,9 @@ def _get(array: Any) -> np.ndarray:
         return np.array(array)
 
 
-def _placed_inputs(probed: _Library) -> tuple[SimpleNamespace, list[Finding]]:
+def _placed_inputs(probed: _Library) -> tuple[_Inputs, list[Finding]]:
     """The inputs on the library, and one finding for each way in and out."""
-    inputs, findings = SimpleNamespace(), []
+    inputs, findings = _Inputs(), []
     for name, array in INPUTS.items():
         what = f"{array.dtype} array of shape {array.shape} in and out"
         try:
@@ -172,7 +179,7 @@ def _placed_inputs(probed: _Library) -> tuple[SimpleNamespace, list[Finding]]:
 
 
 def _probe(
-    need: str, name: str, run: Callable[[Any], Any], expected: Any, inputs: SimpleNamespace, probed: _Library
+    need: str, name: str, run: Callable[[Any], Any], expected: Any, inputs: _Inputs, probed: _Library
 ) -> Finding:
     try:
         results = run(inputs)

@@ -133,7 +133,6 @@ NEEDS: tuple[Need, ...] = (
             "x > y, x <= y": lambda a: (a.x > a.y, a.x <= a.y),
             "x > 0": lambda a: a.x > 0,
             "labels == labels": lambda a: a.labels[:, None] == a.labels[None, :],
-            "float64": lambda a: a.double * a.double,
         },
     ),
     Need(
@@ -215,6 +214,22 @@ NEEDS: tuple[Need, ...] = (
                 **a.kw,
             ),
             "finfo": lambda a: a.xp.asarray(float(a.xp.finfo(a.x.dtype).eps), dtype=a.x.dtype, **a.kw),
+        },
+    ),
+    Need(
+        "float64",
+        "no training in float64",
+        False,
+        {
+            "float64 * float64": lambda a: a.double * a.double,
+            "float64 @ float64": lambda a: a.double @ a.double.T,
+            "sum of float64": lambda a: a.xp.sum(a.double, axis=0),
+            "exp, log1p, tanh of float64": lambda a: (
+                a.xp.exp(a.double),
+                a.xp.log1p(a.double * a.double),
+                a.xp.tanh(a.double),
+            ),
+            "expm1, sqrt of float64": lambda a: (a.xp.expm1(a.double), a.xp.sqrt(a.double * a.double)),
         },
     ),
     Need(

@@ -22,6 +22,7 @@ def check_finite(fit: Fit, diverged_at: int, finite: bool) -> None:
 
     Parameters
     ----------
+    fit : Fit
     diverged_at : int
         First step, counted from 0, whose loss was not finite, or -1.
     finite : bool

@@ -100,6 +100,7 @@ class Fit:
 
     def _run(self, progress: Progress, interrupt: Interrupt) -> None:
         trainer = self.trainer
+        self.good = copied(self.state)
         self._call("on_fit_begin", trainer)
         progress.note("first step")
         with trainer.device.backend.precision(trainer.precision), np.errstate(**QUIET):  # type: ignore[arg-type]
@@ -114,7 +115,8 @@ class Fit:
         run_epoch = FullBatch(self).run_epoch if isinstance(self.trainer.optimizer, LBFGS) else self._run_epoch
         while self.epoch < self.settings.epochs and not self.stopped:
             started = time.perf_counter()
-            run_epoch(interrupt)
+            if self.rows_done < self.rows:  # else it was interrupted before its end was recorded
+                run_epoch(interrupt)
             if self.rows_done == self.rows:
                 self._end_epoch(time.perf_counter() - started, progress)
         if self.rows_done:

@@ -35,6 +35,7 @@ def findings(path: Path) -> Iterator[str]:
     for function, length in function_lengths(tree):
         if length > FUNCTION_LINES and REASON not in (ast.get_docstring(tree) or ""):
             yield f"{name}:{function.lineno}: {function.name} has {length} lines; the budget is {FUNCTION_LINES}"
+    yield from undocumented_parameters(name, tree)
     if name.parts[0] == "mlpx":
         for match in ARRAY_LIBRARIES.finditer(text):
             yield f"{name}: imports {match[1]}; array libraries belong in backends/"
@@ -66,6 +67,37 @@ def unplaced_creations(name: Path, tree: ast.Module) -> Iterator[str]:
             given = {keyword.arg for keyword in node.keywords}
             if "dtype" not in given or not ({"device", None} & given):
                 yield f"{name}:{node.lineno}: xp.{node.func.attr} must state dtype and device (placed_as)"
+
+
+def undocumented_parameters(name: Path, tree: ast.Module) -> Iterator[str]:
+    """Docstrings with a Parameters section that leave a parameter out, or name one that is not there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            makers = [one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"]
+            if not makers:
+                continue  # a dataclass, or a parent's
+            arguments = makers[0].args
+        elif isinstance(node, ast.FunctionDef):
+            arguments = node.args
+        else:
+            continue
+        documented = documented_parameters(ast.get_docstring(node) or "")
+        given = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+        taken = {one.arg for one in given if one is not None} - {"self", "cls"}
+        if documented and documented != taken:
+            yield f"{name}:{node.lineno}: {node.name} documents {sorted(documented)}, takes {sorted(taken)}"
+
+
+def documented_parameters(docstring: str) -> set[str]:
+    """The names in a docstring's Parameters section; empty where there is none."""
+    lines = docstring.splitlines()
+    if "Parameters" not in lines:
+        return set()
+    start = lines.index("Parameters") + 2
+    underlines = (place for place, line in enumerate(lines[start:], start) if line and set(line) == {"-"})
+    section = lines[start : next(underlines, len(lines) + 1) - 1]
+    named = (line.partition(" : ")[0] for line in section if line and not line.startswith(" "))
+    return {one.strip().lstrip("*") for names in named for one in names.split(",")}
 
 
 def main() -> int:

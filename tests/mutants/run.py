@@ -53,9 +53,11 @@ def outcome(mutant: Mutant) -> dict[str, object]:
         tree = copy_of_project(Path(folder) / "project")
         mutant.plant(tree)
         started = time.perf_counter()
-        ran = pytest_in(tree, "-x", *mutant.check)
+        try:
+            verdict, by, said = read_report(pytest_in(tree, "-x", *mutant.check))
+        except subprocess.TimeoutExpired:
+            verdict, by, said = BROKEN, "", f"its tests were not done after {LIMIT_S} s"
         seconds = time.perf_counter() - started
-    verdict, by, said = read_report(ran)
     return {
         "name": mutant.name,
         "kind": mutant.kind,
@@ -86,7 +88,7 @@ def check_without_defect(mutants: list[Mutant], jobs: int) -> list[str]:
         tree = copy_of_project(Path(folder) / "project")
         where = "import mlpx, mlpx_numpy; print(mlpx.__file__, mlpx_numpy.__file__)"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "backends")))}
-        found = subprocess.run([sys.executable, "-c", where], env=environment, capture_output=True, text=True, check=True).stdout
+        found = subprocess.run([sys.executable, "-c", where], cwd=tree, env=environment, capture_output=True, text=True, check=True).stdout
         if found.count(str(tree)) != 2:
             raise SystemExit(f"the copy in {tree} is not what is imported: {found}")
         with ThreadPoolExecutor(jobs) as pool:
