@@ -1,4 +1,4 @@
-"""Tasks: `nox -s lint`, `tests`, `matrix`, `bench`. With `--no-venv` they use the environment they are started in."""
+"""Tasks: `nox -s lint`, `tests`, `matrix`, `bench`, `mutants`; with `--no-venv` in the environment they are started in."""
 
 from __future__ import annotations
 
@@ -47,6 +47,14 @@ def bench(session: nox.Session) -> None:
     """The device check on NumPy: every section of the script that runs on a GPU machine."""
     _install(session, "-e", ".[test]")
     session.run("python", "benchmarks/device_check.py", "--device", "numpy", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Plant every defect of tests/mutants/mutants.toml and see its test fail; `-- --stale` runs those without a result."""
+    _install(session, "torch==2.13.0")
+    _install(session, "jax", "jaxlib", "-e", ".[test]")
+    session.run("python", "tests/mutants/run.py", *session.posargs)
 
 
 def _install(session: nox.Session, *packages: str) -> None:

@@ -184,7 +184,8 @@ def without_places(text: str) -> str:
 
 def table(result: dict[str, Any]) -> str:
     """The result in a few lines: each section, then what failed."""
-    lines = [f"mlpx on {result['device']}, commit {result['commit'][:12] or 'unknown'}, {result['seconds']} s"]
+    where = result["commit"][:12] + " and changes since" * result["commit"].endswith("+")
+    lines = [f"mlpx on {result['device']}, commit {where or 'unknown'}, {result['seconds']} s"]
     for name, said in result["sections"].items():
         first = (said.get("reason") or said.get("headline", "")).partition("\n")
         lines.append(f"{name:<12} {said['status']:<9} {said['seconds']:>6.1f} s  {first[0]}")

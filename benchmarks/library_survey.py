@@ -38,12 +38,18 @@ RECORDS, PAGE = ROOT / "benchmarks" / "results" / "libraries", ROOT / "docs" / "
 PLUG_INS = ROOT / "examples" / "backends"
 MODULES = {"mlx": "mlx.core", "dask": "dask.array", "dpnp": "dpnp"}
 NOTES = {
-    "dask": "Every array is a graph of tasks that is computed when it is read, so a step is slow, and grows with what it rests on: "
-    "good for finding out where a value is read, not for training.",
-    "dpnp": "By itself it finds no device: OpenCL does not look where the wheel puts the CPU's driver. The plug-in says where it is.",
-    "mlx": "The plug-in adds what `mlx.core` lacks of the standard and mlpx uses. It refuses float64: the dtype exists, but exp, "
-    "log and tanh of it are only as exact as in float32.",
+    "dask": "Every array is a graph of tasks that is computed when it is read, so a step is slow, and grows with what it rests "
+    "on:\ngood for finding out where a value is read, not for training.",
+    "dpnp": "By itself it finds no device: OpenCL does not look where the wheel puts the CPU's driver. The plug-in says "
+    "where\nit is.",
+    "mlx": "The plug-in adds what `mlx.core` lacks of the standard and mlpx uses. It refuses float64: the dtype exists, but "
+    "exp, log\nand tanh of it are only as exact as in float32.",
 }
+COLUMNS = (
+    *("library", "version", "with the plug-in", "probes, bare", "probes, plug-in", "ops", "layers", "losses", "optimizers"),
+    *("training", "plug-in, lines"),
+)
+PARTS = ("ops", "layers", "losses", "optimizers", "training")
 SHOWN = 6
 RULES = (optim.SGD(0.1), optim.SGD(0.1, momentum=0.9), optim.Adam(), optim.AdamW(), optim.RMSprop())
 BLOCKS = (layers.Dense(5, 3, activation="tanh"), layers.BatchNorm(5), layers.LayerNorm(5), layers.Dropout(0.3))
@@ -54,7 +60,8 @@ STEPS = EPOCHS * -(-ROWS // BATCH)
 def plug_in(name: str) -> Any:
     """The backend of the example, registered for this process."""
     spec = importlib.util.spec_from_file_location(f"{name}_backend", PLUG_INS / f"{name}_backend.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     registry.register(module.backend)
@@ -175,11 +182,14 @@ def train_and_compare(name: str) -> None:
 
 def verdict(record: dict[str, Any]) -> str:
     """Works, works except, or does not."""
-    parts = ("ops", "layers", "losses", "optimizers", "training")
-    failing = {part: len(record[part]["failed"]) for part in parts if record[part]["failed"]}
-    if not record["with_plug_in"]["ok"] or "training" in failing:
+    if not record["with_plug_in"]["ok"] or record["training"]["failed"]:
         return "does not"
-    return "works" if not failing else "works except"
+    return "works except" if exceptions(record) else "works"
+
+
+def exceptions(record: dict[str, Any]) -> list[str]:
+    """Needs that are not met, and kinds of checks of which some fail."""
+    return [*record["with_plug_in"]["unmet"], *(f"some {part}" for part in PARTS if record[part]["failed"])]
 
 
 def page(records: list[dict[str, Any]]) -> str:
@@ -188,24 +198,30 @@ def page(records: list[dict[str, Any]]) -> str:
         "# Other array libraries",
         "",
         "mlpx ships backends for NumPy, CuPy, PyTorch and JAX. Any library that speaks the Array API standard can be one more:",
-        "[Write a backend](../how-to/write-a-backend.md). This page says what `benchmarks/library_survey.py` found on some, each",
-        "with the plug-in of that name in `examples/backends`. Probes are those of `mlpx.testing.check_backend` (fine / deviates /",
-        "fails), first of the library by itself, then with the plug-in; ops, layers, losses and optimizers are the checks of",
-        "`mlpx.testing` in every dtype the library computes in; training is two epochs of a small network with batch",
-        "normalisation, dropout and shuffling, held against the same run on NumPy in float64.",
+        "[Write a backend](../how-to/write-a-backend.md). This page says what `benchmarks/library_survey.py` found on some,",
+        "with the plug-in of that name in `examples/backends`.",
         "",
-        "| library | version | with the plug-in | probes, bare | probes, plug-in | ops | layers | losses | optimizers | training | "
-        "plug-in, lines |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "Probes are those of `mlpx.testing.check_backend` (fine / deviates / fails), first of the library by itself, then with",
+        "the plug-in. Ops, layers, losses and optimizers are the checks of `mlpx.testing`, in every dtype that the library",
+        "computes in. Training is two epochs of a small network with batch normalisation, dropout and shuffling, held against",
+        "the same run on NumPy in float64.",
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|" + " --- |" * len(COLUMNS),
     ]
     for record in records:
-        counts = [_count(record[part]) for part in ("ops", "layers", "losses", "optimizers", "training")]
-        cells = [record["library"], record["version"], f"**{verdict(record)}**", _probes(record["bare"])]
+        counts = [_count(record[part]) for part in PARTS]
+        cells = [record["library"], record["version"], _in_words(record), _probes(record["bare"])]
         cells += [_probes(record["with_plug_in"]), *counts, str(record["plug_in_lines"])]
         lines.append("| " + " | ".join(cells) + " |")
     for record in records:
         lines += ["", f"## {record['library']}", "", *_why(record)]
     return "\n".join(lines) + "\n"
+
+
+def _in_words(record: dict[str, Any]) -> str:
+    said = verdict(record)
+    return f"**{said}**" if said == "works" else f"**{said}**: {', '.join(exceptions(record))}"
 
 
 def _count(part: dict[str, Any]) -> str:
@@ -219,7 +235,7 @@ def _probes(found: dict[str, Any]) -> str:
 def _why(record: dict[str, Any]) -> Iterator[str]:
     """What fails, with what was said; and how long the checks took."""
     made_with = ", ".join(f"{name} {found}" for name, found in record["made_with"].items())
-    seconds = sum(record[part]["seconds"] for part in ("ops", "layers", "losses", "optimizers", "training"))
+    seconds = sum(record[part]["seconds"] for part in PARTS)
     yield (
         f"`{record['module']}` {record['version']} on {record['system']}, devices {', '.join(record['devices'])}; made with "
         f"{made_with}; {seconds:.0f} s for all checks."
@@ -231,7 +247,7 @@ def _why(record: dict[str, Any]) -> Iterator[str]:
             yield from (f"- {one}" for one in found["failing"][:SHOWN])
             if len(found["failing"]) > SHOWN:
                 yield f"- and {len(found['failing']) - SHOWN} more"
-    for part in ("ops", "layers", "losses", "optimizers", "training"):
+    for part in PARTS:
         if record[part]["failed"]:
             yield f"\nOf the {part} these fail:\n"
             yield from (f"- {what}: {said}" for what, said in record[part]["failed"].items())

@@ -15,10 +15,22 @@ from mlpx.optim import schedules
 from mlpx.program import trees
 from mlpx.step import Batch, Descent, Epoch, Objective, epoch_step, initial_state, training_step
 
-ACTIVATIONS = (
-    "identity step logistic tanh relu leaky_relu elu softplus swish gelu selu prelu silu".split()
-)
-LOSSES = "half_squared_error mse mae huber quantile softmax_cross_entropy sigmoid_cross_entropy poisson".split()
+ACTIVATIONS = [
+    "identity",
+    "step",
+    "logistic",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "softplus",
+    "swish",
+    "gelu",
+    "selu",
+    "prelu",
+    "silu",
+]
+LOSSES = ["half_squared_error", "mse", "mae", "huber", "quantile", "softmax_cross_entropy", "sigmoid_cross_entropy", "poisson"]
 LABELS = ("softmax_cross_entropy",)
 
 
@@ -32,7 +44,7 @@ class SquaredSwish(Activation):
         from mlpx.namespace import namespace_of
 
         xp = namespace_of(x)
-        gate = xp.where(x > 0.5, xp.exp(-x**2), xp.clip(x**3, -1.0, 1.0))
+        gate = xp.where(x > 0.5, xp.exp(-(x**2)), xp.clip(x**3, -1.0, 1.0))
         return x * gate + xp.cumulative_sum(x, axis=1), gate
 
     def backward(self, params, residuals, dy):
@@ -63,9 +75,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {
     "layer norm": lambda: Sequential(Dense(6, 5), LayerNorm(5), Activation("gelu"), Dense(5, 3)),
     "dropout": lambda: Sequential(Dropout(0.1), Dense(6, 5, "tanh"), Dropout(0.5), Dense(5, 3)),
     "residual": lambda: Sequential(Dense(6, 5), Residual(Dense(5, 5, "elu"), Dropout(0.3)), Dense(5, 3)),
-    "parallel": lambda: Sequential(
-        Parallel(Dense(6, 2, "relu"), Sequential(Columns(1, 4), Dense(3, 4, "gelu"))), Dense(6, 3)
-    ),
+    "parallel": lambda: Sequential(Parallel(Dense(6, 2, "relu"), Sequential(Columns(1, 4), Dense(3, 4, "gelu"))), Dense(6, 3)),
     "parallel sum": lambda: Parallel(Dense(6, 3), Sequential(Dense(6, 4, "swish"), Dense(4, 3)), combine="sum"),
     "embedding": lambda: Sequential(
         Parallel(Sequential(Columns(0, 2), Embedding(4, 3), Flatten()), Sequential(Columns(2, 6), Dense(4, 2))), Dense(8, 3)
@@ -74,6 +84,8 @@ NETWORKS: dict[str, Callable[[], Any]] = {
         Dense(6, 5, "prelu"), Dense(5, 5, Activation("swish", beta="learned")), Dense(5, 3)
     ),
     "own layer": lambda: Sequential(Dense(6, 5), SquaredSwish(), Dense(5, 3)),
+    "layers of one shape": lambda: Sequential(Dense(6, 6, "relu"), Dense(6, 6, "tanh"), Dense(6, 6)),
+    "shortcut around a product": lambda: Sequential(Residual(Dense(6, 6)), Dense(6, 3)),
     "one layer": lambda: Sequential(Dense(6, 3)),
 }
 
@@ -139,7 +151,7 @@ def listed() -> Iterator[tuple[str, Callable[[], tuple[Callable[..., Any], tuple
         "one row": {"rows": 1},
     }
     for name, given in options.items():
-        for net in ("dense", "batch norm", "layer norm", "dropout"):
+        for net in ("dense", "batch norm", "layer norm", "dropout", "layers of one shape"):
             yield (
                 f"option {name}, {net}",
                 lambda given=given, net=net: setting(NETWORKS[net](), "softmax_cross_entropy", optim.Adam(1e-3), **given),
@@ -182,7 +194,9 @@ def blocks(draw: st.DrawFn, width: int, depth: int = 2) -> tuple[list[Any], int]
 
 
 @st.composite
-def settings(draw: st.DrawFn) -> tuple[Callable[..., Any], tuple[Any, Any]]:
+def settings(
+    draw: st.DrawFn, optimizers: tuple[str, ...] = tuple(sorted(OPTIMIZERS)), dtypes: tuple[str, ...] = ("float32", "float64")
+) -> tuple[Callable[..., Any], tuple[Any, Any]]:
     """A random network with a random loss, optimizer and the rest, as a step and arguments."""
     width = draw(st.sampled_from([2, 4, 5]))
     inner, out = draw(blocks(width))
@@ -190,10 +204,10 @@ def settings(draw: st.DrawFn) -> tuple[Callable[..., Any], tuple[Any, Any]]:
     return setting(
         net,
         draw(st.sampled_from(LOSSES)),
-        OPTIMIZERS[draw(st.sampled_from(sorted(OPTIMIZERS)))](),
+        OPTIMIZERS[draw(st.sampled_from(optimizers))](),
         rows=draw(st.sampled_from([4, 5, 9])),
         width=width,
-        dtype=draw(st.sampled_from(["float32", "float64"])),
+        dtype=draw(st.sampled_from(dtypes)),
         l2=draw(st.sampled_from([0.0, 0.01])),
         clip_norm=draw(st.sampled_from([None, 0.1])),
         clip_value=draw(st.sampled_from([None, 0.01])),
@@ -203,9 +217,9 @@ def settings(draw: st.DrawFn) -> tuple[Callable[..., Any], tuple[Any, Any]]:
     )
 
 
-UNARY = "abs negative exp tanh sqrt log1p expm1 square sign floor cos".split()
-BINARY = "add subtract multiply divide maximum minimum hypot".split()
-REDUCTIONS = "sum mean max min".split()
+UNARY = ["abs", "negative", "exp", "tanh", "sqrt", "log1p", "expm1", "square", "sign", "floor", "cos"]
+BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "hypot"]
+REDUCTIONS = ["sum", "mean", "max", "min"]
 
 
 @st.composite

@@ -155,7 +155,7 @@ def vocabulary():
 
 
 def called(expression: str, names: dict[str, Any]) -> Any:
-    return eval(expression, {**names})  # the expressions are in a file of this repository
+    return eval(compile(expression, __file__, "eval"), {**names})  # the expressions are in a file of this repository
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['case']}-{case['name']}")

@@ -20,6 +20,7 @@ from mlpx.certify.specimens import optimizers, specimens
 from mlpx.cli import main
 from mlpx.errors import BackendMissingError, ConfigError, DataFileError
 from mlpx.namespace import namespace_of
+from mlpx.ops.affine import Residuals as AffineResiduals
 from mlpx.ops.affine import affine, affine_backward
 from mlpx.ops.definition import OPS
 from mlpx.ops.gated import gelu
@@ -29,6 +30,8 @@ from mlpx.registry import Availability
 from mlpx.testing import budgets
 from mlpx.testing.strict_backend import StrictBackend
 from mlpx.testing.trials import GRADIENT_OF
+
+pytestmark = pytest.mark.slow
 
 DOCS = Path(__file__).parents[1] / "docs"
 DEVICE = "strict:device1"
@@ -158,8 +161,7 @@ def rounded(x, bits):
 def rounding_affine(bits):
     def affine_in_few_bits(a, weight, bias):
         namespace_of(a, weight, bias)
-        _, residuals = affine.definition(a, weight, bias)
-        return rounded(a, bits) @ rounded(weight, bits).T + bias, residuals
+        return rounded(a, bits) @ rounded(weight, bits).T + bias, AffineResiduals(a, weight)
 
     return affine_in_few_bits
 
@@ -213,9 +215,8 @@ def test_a_library_whose_own_products_round_is_caught(plant, monkeypatch, bits):
 def test_one_rounded_operand_is_enough(plant, operand):
     def affine_of_one_rounded(a, weight, bias):
         namespace_of(a, weight, bias)
-        _, residuals = affine.definition(a, weight, bias)
-        a, weight = ((rounded(a, TF32), weight), (a, rounded(weight, TF32)))[operand]
-        return a @ weight.T + bias, residuals
+        left, right = ((rounded(a, TF32), weight), (a, rounded(weight, TF32)))[operand]
+        return left @ right.T + bias, AffineResiduals(a, weight)
 
     plant(Planted(affine=affine_of_one_rounded))
     exact = {check.quantity for check in failures("precision") if check.quantity != "sums"}
@@ -225,10 +226,9 @@ def test_one_rounded_operand_is_enough(plant, operand):
 def test_sums_kept_in_few_bits_are_caught(plant):
     def affine_summed_in_few_bits(a, weight, bias):
         namespace_of(a, weight, bias)
-        _, residuals = affine.definition(a, weight, bias)
         half = a.shape[1] // 2
         z = rounded(a[:, :half] @ weight[:, :half].T, TF32) + rounded(a[:, half:] @ weight[:, half:].T, TF32)
-        return z + bias, residuals
+        return z + bias, AffineResiduals(a, weight)
 
     plant(Planted(affine=affine_summed_in_few_bits))
     assert "sums" in {check.quantity for check in failures("precision")}
@@ -315,6 +315,16 @@ def test_a_kernel_that_hands_back_to_the_definition_is_caught(plant):
     plant(Planted(gelu=shy_gelu))
     assert "handed all of its" in failures("kernels", ["ops", "kernels"])[0].detail
     assert {check.name for check in failures("ops")} == {"gelu"}
+
+
+def test_a_kernel_may_call_the_definition_on_parts_of_its_input(plant):
+    def gelu_by_halves(z):
+        xp, half = namespace_of(z), z.shape[0] // 2
+        (a, kept), (b, more) = gelu.definition(z[:half, ...]), gelu.definition(z[half:, ...])
+        return xp.concat([a, b]), type(kept)(*(xp.concat([x, y]) for x, y in zip(kept, more, strict=True)))
+
+    plant(Planted(gelu=gelu_by_halves))
+    assert certify([DEVICE], sections=["ops", "kernels"]).passed
 
 
 def test_a_kernel_that_the_registry_does_not_hand_out_is_caught(plant):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,14 +35,18 @@ def _own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def fruit(tmp_path) -> str:
     """A CSV file with numeric and categorical columns and a target of words."""
+    write_fruit(tmp_path / "fruit.csv")
+    return "fruit.csv"
+
+
+def write_fruit(path: Path) -> None:
     draw = np.random.default_rng(0)
     lines = ["mass,colour,width,kind"]
     for number in range(90):
         kind = FRUIT[number % 3]
         mass = {"apple": 180, "pear": 120, "plum": 40}[kind] + 8 * draw.standard_normal()
         lines.append(f"{mass:.2f},{'blue' if kind == 'plum' else draw.choice(['red', 'green'])},{mass / 30:.3f},{kind}")
-    (tmp_path / "fruit.csv").write_text("\n".join(lines) + "\n")
-    return "fruit.csv"
+    path.write_text("\n".join(lines) + "\n")
 
 
 def mlpx_json(capsys, *arguments: str) -> dict:
@@ -80,6 +85,7 @@ def test_a_run_folder_holds_model_metrics_history_and_curves(capsys):
     assert Path("run/curves.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_the_picture_shows_every_epoch_of_losses_and_metrics():
     import matplotlib.image
 
@@ -91,11 +97,11 @@ def test_the_picture_shows_every_epoch_of_losses_and_metrics():
     assert {(0, 114, 178), (213, 94, 0)} <= colours
 
 
-def test_without_matplotlib_everything_but_the_picture_is_written(monkeypatch, capsys):
+def test_without_matplotlib_everything_but_the_picture_is_written(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.warns(UserWarning, match=r"mlpx\[plot\]"):
-        from mlpx.cli.training_run import train
+    from mlpx.cli.training_run import train
 
+    with pytest.warns(UserWarning, match=r"mlpx\[plot\]"):
         result = train(TrainOptions("iris", epochs=1, out=Path("run")))
     assert set(result.record["files"]) == {"model", "metrics", "history"}
     assert not Path("run/curves.png").exists()
@@ -113,12 +119,14 @@ def test_what_people_read_ends_with_result_device_and_places(capsys):
     assert said.err == ""
 
 
+@pytest.mark.slow
 def test_every_run_without_out_gets_its_own_folder(capsys):
     for number in (1, 2):
         record = mlpx_json(capsys, "train", "moons", "--epochs", "1")
         assert record["files"]["model"] == str(Path("runs") / f"moons-{number}" / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(capsys):
     for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
         mlpx_json(capsys, "train", "moons", "--epochs", "2", "--dropout", "0.2", "--seed", seed, "--out", name)
@@ -140,6 +148,7 @@ def test_every_library_trains(capsys, request, device):
     assert found["test"]["loss"] == pytest.approx(here["test"]["loss"], rel=FLOAT32_TRAINING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extra",
     [
@@ -208,6 +217,18 @@ def test_dropped_rows_are_told_by_the_lines_of_the_others(capsys, fruit):
     assert [row["line"] for row in record["predictions"]] == [2, 4]
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_category_never_seen_is_a_note_not_an_end(capsys, fruit):
+    assert main(["train", fruit, "--target", "kind", "--out", "run", "--epochs", "1"]) == 0
+    capsys.readouterr()
+    Path("pink.csv").write_text("mass,colour,width\n180,pink,6\n")
+    assert main(["predict", "run", "pink.csv"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("note: ")
+    assert "'pink'" in said.err
+    assert len(said.out.splitlines()) == 2
+
+
 # ---- refusals
 
 
@@ -258,10 +279,24 @@ REFUSALS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A run on the fruit, trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_fruit(folder / "fruit.csv")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        assert main([*TRAIN_FRUIT.split(), "--out", "run"]) == 0
+    finally:
+        os.chdir(before)
+    return folder / "run"
+
+
 @pytest.fixture
-def furnished(tmp_path, fruit, capsys) -> Path:
+def furnished(tmp_path, fruit, trained, capsys) -> Path:
     """A folder with a run, a folder that is not empty, and a file with a gap."""
-    assert main([*TRAIN_FRUIT.split(), "--out", "run"]) == 0
+    shutil.copytree(trained, tmp_path / "run")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/precious.txt").write_text("do not touch")
     (tmp_path / "gap.csv").write_text("mass,colour,width,kind\n180,red,6,apple\n120,green,,pear\n40,blue,1.3,plum\n")
@@ -339,6 +374,7 @@ def wait_for(condition) -> None:
 LONG = ("train", "digits", "--patience", "0", "--checkpoint-every", "20", "--dropout", "0.1")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_interrupted_and_resumed_is_the_same_run(capsys):
     whole = mlpx_json(capsys, *LONG, "--epochs", "30", "--out", "whole")
@@ -358,6 +394,7 @@ def test_interrupted_and_resumed_is_the_same_run(capsys):
     assert Path("part/model.safetensors").read_bytes() == Path("whole/model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_terminated_without_checkpoints_leaves_nothing():
     process = started(
@@ -380,6 +417,7 @@ def test_resuming_another_run_is_refused(capsys):
     assert "network" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
 @pytest.mark.parametrize("arguments", [("train", "iris", "--epochs", "1"), ("doctor", "--quick"), ("--help",)])
 def test_a_closed_pipe_is_no_error_worth_a_word(arguments):
@@ -391,6 +429,7 @@ def test_a_closed_pipe_is_no_error_worth_a_word(arguments):
     assert (process.returncode, said) == (141, "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="terminals of POSIX")
 def test_the_bar_is_live_on_a_terminal_and_absent_in_a_pipe():
     import pty
@@ -427,7 +466,8 @@ def test_the_bar_is_live_on_a_terminal_and_absent_in_a_pipe():
 def test_help_says_everything_without_loading_a_numeric_library():
     code = (
         "import sys; from mlpx.cli import main; status = main(['--help']); "
-        "print(*sorted({'torch', 'jax', 'cupy', 'matplotlib', 'sklearn', 'rich', 'pandas'} & set(sys.modules)), file=sys.stderr); "
+        "heavy = {'torch', 'jax', 'cupy', 'matplotlib', 'sklearn', 'rich', 'pandas'}; "
+        "print(*sorted(heavy & set(sys.modules)), file=sys.stderr); "
         "sys.exit(status)"
     )
     seconds = []

@@ -17,6 +17,8 @@ from mlpx.cli.doctor import BackendReport, DeviceReport, Report
 from mlpx.registry import Availability, Memory
 from mlpx_numpy import NumPyBackend
 
+pytestmark = pytest.mark.slow
+
 BUDGET_SECONDS = 60.0  # ten on a quiet machine
 
 

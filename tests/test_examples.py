@@ -48,12 +48,14 @@ def test_xor(capsys):
     assert trapped > XOR_ERROR
 
 
+@pytest.mark.slow
 def test_friedman1():
     found = example("friedman1").main()
     assert set(found) == {"Adam", "LBFGS"}
     assert min(found.values()) > FRIEDMAN_R2
 
 
+@pytest.mark.slow
 def test_own_layer_is_checked_and_learns(capsys):
     assert example("own_layer").main() > WAVE_R2
     said = capsys.readouterr().out

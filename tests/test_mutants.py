@@ -62,11 +62,12 @@ def test_the_page_is_that_of_the_result(monkeypatch):
     assert run.page(result) == written, "run `nox -s mutants -- --stale`"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),
     [
         ("(1 + xp.cos(", "(1 - xp.cos(", "caught"),
-        ('name = "cosine"\n', 'name = "cosine"  # harmless\n', "survived"),
+        pytest.param('name = "cosine"\n', 'name = "cosine"  # harmless\n', "survived", marks=pytest.mark.slow),
         ("class Cosine(Schedule):", "raise ImportError\n\n\nclass Cosine(Schedule):", "broken"),
     ],
     ids=["defect", "harmless", "import error"],

@@ -14,7 +14,7 @@ from mlpx.errors import ConfigError, InvalidInputError, ResourceLimitError
 from mlpx.layers import Layer, initializers
 from mlpx.layers.base import Spec
 from mlpx.parameters import ALIGNMENT, Layout
-from mlpx.testing import check_gradients, check_layer
+from mlpx.testing import budgets, check_gradients, check_layer
 
 SMOOTH = ["tanh", "logistic", "swish", "gelu", "softplus", None]
 
@@ -85,15 +85,9 @@ def test_an_embedding_beside_numbers_has_gradients_for_both():
             moved = net.parameters({**params, name: params[name] + h * u})
             values.append(float(np.sum(net.forward(moved, x, train=True, key=random.key(1))[0] * dy)))
         slope = (values[0] - values[1]) / 2e-6
-        assert slope == pytest.approx(float(np.sum(grads[name] * u)), rel=mlpx_gradient(), abs=mlpx_gradient())
+        assert slope == pytest.approx(float(np.sum(grads[name] * u)), rel=budgets.GRADIENT, abs=budgets.GRADIENT)
     repeated = grads["0.0.1.table"]
     assert np.count_nonzero(np.abs(repeated).sum(axis=1)) == len(np.unique(x[:, :2]))
-
-
-def mlpx_gradient() -> float:
-    from mlpx.testing import budgets
-
-    return budgets.GRADIENT
 
 
 def test_blocks_are_numbered_and_each_parameter_has_its_own_aligned_place():

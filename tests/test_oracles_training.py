@@ -6,6 +6,7 @@ float64. A run leaves this path if a batch is lost, a mask not scaled, a term fo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from mlpx import Sequential, Trainer, layers, optim, random, registry
-from mlpx.testing import budgets
+from mlpx.testing import budgets, check_optimizer
 from mlpx.testing.assertions import assert_values
 
 SEED, ROWS, WIDTH, CLASSES = 11, 23, 6, 3
@@ -33,16 +34,28 @@ class Setting:
     shuffle: bool = True
     weighted: bool = False
     dropout: float = 0.0
-    decaying: bool = False
+    rate: Callable[[int, int], float] = lambda step, epoch: RATE
 
 
 def rate_schedule():
     return optim.schedules.StepDecay(RATE, every=RATE_EVERY, factor=RATE_FACTOR)
 
 
+def stair(step: int, epoch: int) -> float:
+    return RATE * RATE_FACTOR ** (step // RATE_EVERY)
+
+
+def never_good_enough():
+    """A plateau from the second epoch on: cut after it, and after every one that follows."""
+    return optim.ReduceOnPlateau(RATE, factor=RATE_FACTOR, patience=0, min_delta=100.0, monitor="loss")
+
+
 SETTINGS = {
     "descent": Setting(optim.SGD(RATE), ("SGD", {}), shuffle=False),
-    "momentum": Setting(optim.SGD(rate_schedule(), momentum=0.9), ("SGD", {"momentum": 0.9}), decaying=True),
+    "momentum": Setting(optim.SGD(rate_schedule(), momentum=0.9), ("SGD", {"momentum": 0.9}), rate=stair),
+    "plateau": Setting(
+        optim.SGD(never_good_enough()), ("SGD", {}), rate=lambda step, epoch: RATE * RATE_FACTOR ** max(epoch - 1, 0)
+    ),
     "nesterov": Setting(
         optim.SGD(RATE, momentum=0.8, nesterov=True), ("SGD", {"momentum": 0.8, "nesterov": True}), {"clip_value": 0.02}
     ),
@@ -153,8 +166,7 @@ def torch_run(setting: Setting, start: dict[str, np.ndarray]) -> tuple[list[floa
                 torch.nn.utils.clip_grad_value_(net.parameters(), settings["clip_value"])
             if "clip_norm" in settings:
                 _clip_norm(net, settings["clip_norm"])
-            if setting.decaying:
-                rule.param_groups[0]["lr"] = RATE * RATE_FACTOR ** (step // RATE_EVERY)
+            rule.param_groups[0]["lr"] = setting.rate(step, epoch)
             rule.step()
             step += 1
             total += float(loss.detach() * torch.sum(weights[rows]))
@@ -211,6 +223,11 @@ def assert_same_run(trainer: Trainer, losses: list[float], expected: tuple) -> N
     for name, reference in parameters.items():
         assert_values(to_numpy(params[name]), reference, dtype="float64", budget=BUDGET, what=name)
     assert_values(to_numpy(trainer.predict(problem()[0])), output, dtype="float64", budget=BUDGET, what="output")
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_update_rule_keeps_its_contract(name, backend_variant):
+    check_optimizer(SETTINGS[name].optimizer, backend_variant)
 
 
 @pytest.mark.parametrize("device", DEVICES)

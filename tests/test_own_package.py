@@ -14,6 +14,8 @@ import pytest
 from mlpx import registry
 from mlpx.testing import missing_backends
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(__file__).parents[1] / "examples" / "own_package"
 ALL = tuple(name for name in ("numpy", "strict", "torch", "jax") if name not in missing_backends())
 FEW = tuple(name for name in ("numpy", "strict") if name in ALL)
@@ -40,10 +42,11 @@ def copy(tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_its_tests_pass_on_every_backend(copy):
-    ran = run_its_tests(copy, ALL)
+@pytest.mark.parametrize("backends", [FEW, pytest.param(ALL, marks=pytest.mark.slow)], ids=["few", "all"])
+def test_its_tests_pass_on_every_backend(copy, backends):
+    ran = run_its_tests(copy, backends)
     assert ran.returncode == 0, ran.stdout[-3000:]
-    assert f"mlpx backends: ran {', '.join(name for name in registry.names() if name in ALL)}" in ran.stdout
+    assert f"mlpx backends: ran {', '.join(name for name in registry.names() if name in backends)}" in ran.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from mlpx import optim, transfer
 from mlpx.testing.strict_backend import register_strict
 from mlpx.train import Callback
 
-BATCH = 9  # three steps an epoch, the last of four rows
-EPOCHS = 17  # so 51 steps
+BATCH_AND_EPOCHS = {"plain": (9, 17), "nested": (11, 25), "embedded": (11, 25)}  # 50 steps or 51; once with a shorter last one
 DEVICES = ["torch:cpu", "jax:cpu", "strict:device1"]
 
 
@@ -37,8 +36,8 @@ def losses_of(device: str, network: str, optimizer: object, **settings: object) 
     else:
         (x, y), net = table(), NETWORKS[network]()
     trainer = mlpx.Trainer(net, optimizer=optimizer, device=device, dtype="float64", seed=11, **settings)
-    watch = LossOfEveryStep()
-    trainer.fit(x, y, epochs=EPOCHS, batch_size=BATCH, callbacks=[watch])
+    watch, (batch_size, epochs) = LossOfEveryStep(), BATCH_AND_EPOCHS[network]
+    trainer.fit(x, y, epochs=epochs, batch_size=batch_size, callbacks=[watch])
     return watch.sums, trainer.predict(x)
 
 
@@ -52,8 +51,8 @@ def test_fifty_steps_have_the_losses_of_numpy(device, network):
     if network not in REFERENCE:
         REFERENCE[network] = losses_of("numpy", network, OPTIMIZERS[network])
     expected, prediction = REFERENCE[network]
-    assert len(expected) == 51
-    assert expected[-1] < 0.8 * expected[2]  # it learns: constants would agree as well
+    assert len(expected) >= 50
+    assert expected[-1] < 0.8 * expected[2 if network == "plain" else 1]  # it learns: constants would agree as well
     losses, predicted = losses_of(device, network, OPTIMIZERS[network])
     np.testing.assert_allclose(losses, expected, rtol=PARITY)
     assert type(predicted) is np.ndarray

@@ -53,6 +53,7 @@ def test_a_traced_step_has_the_bits_of_the_step(name):
     assert len(program.donated) == len([n for n in program.output_names if n.startswith("state.")])
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=40)
 @given(cases.settings())
 def test_a_random_network_traced_has_the_bits_of_the_network(drawn):
@@ -60,6 +61,7 @@ def test_a_random_network_traced_has_the_bits_of_the_network(drawn):
     cases.assert_same(interpreted(trace(step, *given))(*given), step(*given))
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(cases.functions())
 def test_a_random_function_traced_has_the_bits_of_the_function(drawn):
@@ -157,6 +159,7 @@ def test_the_namespace_does_what_numpy_does(function):
         cases.assert_same(run(lambda x: function(namespace_of(x), x), X), wanted)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(st.data())
 def test_indexing_does_what_numpy_does(data):
@@ -229,7 +232,7 @@ def test_what_needs_values_is_refused(function, match):
         (lambda x: x.mean(), AttributeError, "xp.mean"),
         (lambda x: namespace_of(x).no_such_function(x), AttributeError, "no_such_function"),
         (lambda x: "text", InvalidTypeError, "returns arrays"),
-        (lambda x: x * "text", TypeError, "unsupported operand"),
+        (lambda x: x + "text", TypeError, "unsupported operand"),
     ],
 )
 def test_what_does_not_fit_is_refused(function, error, match):

@@ -108,12 +108,14 @@ def test_several_labels_a_row(device):
 def test_no_row_of_x_passes_through_the_host(monkeypatch):
     """Only 0-d results are read from a device, and y's two classes where a split is stratified."""
     read = []
-    backend = transfer.device("strict:device1").backend
-    monkeypatch.setattr(
-        type(backend),
-        "to_numpy",
-        lambda self, array, original=type(backend).to_numpy: (read.append(array.shape), original(self, array))[1],
-    )
+    backend = type(transfer.device("strict:device1").backend)
+    original = backend.to_numpy
+
+    def noted(self, array):
+        read.append(tuple(array.shape))
+        return original(self, array)
+
+    monkeypatch.setattr(backend, "to_numpy", noted)
     x, y = on("strict:device1", X), on("strict:device1", Y)
     MLPClassifier(max_iter=2, random_state=0, early_stopping=True).fit(x, y).predict(x)
     assert read

@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CHECKS = """
 import collections, json, sys, warnings
 warnings.simplefilter("ignore")

@@ -17,6 +17,7 @@ from tolerances import SKLEARN_AMPLIFIED, SKLEARN_TRAINING
 from mlpx import sklearn as ours
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
     pytest.mark.filterwarnings("ignore:Got `batch_size`"),
 ]

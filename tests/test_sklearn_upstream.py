@@ -9,7 +9,7 @@ import pytest
 
 from mlpx import sklearn as ours
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 
 
 def upstream():

@@ -411,6 +411,9 @@ class Bowl(Optimizer):
             return params, state
         if self.mistake == "uphill":
             return params + learning_rate * grads, state
+        if self.mistake == "keeps books":
+            state[0][:] = state[0] + grads
+            return params - learning_rate * grads, (state[0] * 1,)
         if self.mistake == "grows":
             return params - learning_rate * grads, (xp.concat([state[0], state[0]]),)
         if self.mistake == "branches" and float(xp.sum(grads * grads)) == 0:
@@ -422,7 +425,7 @@ class Bowl(Optimizer):
 
 def test_a_right_optimizer_passes_and_each_mistake_is_caught():
     check_optimizer(Bowl())
-    for mistake in ("writes", "uphill", "grows", "branches", "promotes"):
+    for mistake in ("writes", "keeps books", "uphill", "grows", "branches", "promotes"):
         assert catches(check_optimizer, Bowl(mistake=mistake), WITHOUT_OTHER_LIBRARIES), mistake
 
 

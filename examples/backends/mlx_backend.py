@@ -32,6 +32,15 @@ class Completed:
         return self._core.sum(x if dtype is None else x.astype(dtype), axis=axis, keepdims=keepdims)
 
 
+@cache
+def completed_namespace():
+    import mlx.core
+
+    completed = Completed(mlx.core)
+    adopt_namespace(mlx.core.array, completed)
+    return completed
+
+
 class MLXBackend(Backend):
     """Runs everything on MLX arrays."""
 
@@ -44,13 +53,8 @@ class MLXBackend(Backend):
             self.namespace()
         return found
 
-    @cache
     def namespace(self):
-        import mlx.core
-
-        completed = Completed(mlx.core)
-        adopt_namespace(mlx.core.array, completed)
-        return completed
+        return completed_namespace()
 
     def check_dtype(self, dtype):
         if dtype == "float64":  # there is the dtype, but exp and its kind are only as exact as in float32

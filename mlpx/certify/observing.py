@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,7 +32,8 @@ class Calls:
     kernels : Counter of str
         Calls of the kernel that stands in for an op, by the op's name.
     fell_back : Counter of str
-        Those of them that called the definition they stand in for.
+        Those of them that called the definition they stand in for with the very arrays they were given. On parts of them
+        it may be called: so a kernel works block by block.
     definitions : Counter of str
         Calls of definitions, by the op's name.
     """
@@ -41,17 +43,22 @@ class Calls:
         self.kernels: Counter[str] = Counter()
         self.fell_back: Counter[str] = Counter()
         self.definitions: Counter[str] = Counter()
+        self._running: list[tuple[str, tuple[Any, ...]]] = []
+        self._handed_back: Counter[str] = Counter()
 
     def counted_kernel(self, name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """The kernel, counting its calls and whether it hands them back to the definition."""
 
         @wraps(kernel)
         def run(*arrays: Any, **attributes: Any) -> Any:
-            before = self.definitions[name]
+            before = self._handed_back[name]
             self.kernels[name] += 1
-            result = kernel(*arrays, **attributes)
-            self.fell_back[name] += self.definitions[name] > before
-            return result
+            self._running.append((name, arrays))
+            try:
+                return kernel(*arrays, **attributes)
+            finally:
+                self._running.pop()
+                self.fell_back[name] += self._handed_back[name] > before
 
         return run
 
@@ -61,6 +68,9 @@ class Calls:
         @wraps(definition)
         def run(*arrays: Any, **attributes: Any) -> Any:
             self.definitions[name] += 1
+            for running, given in self._running:
+                if running == name and len(given) == len(arrays) and all(map(operator.is_, given, arrays)):
+                    self._handed_back[name] += 1
             return definition(*arrays, **attributes)
 
         return run

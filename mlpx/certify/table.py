@@ -7,8 +7,8 @@ from math import isinf
 
 from mlpx.certify.record import SECTIONS, Certificate, Check, DeviceRecord
 
-SHOWN = 40
-"""Failures of a device that are written out; the file has them all."""
+SHOWN = 8
+"""Failures of a section that are written out; the file has them all."""
 
 
 def render(certificate: Certificate) -> str:
@@ -20,11 +20,17 @@ def render(certificate: Certificate) -> str:
         parts += ["", "In each cell: checks passed, and the largest error as a share of its budget.", *_closest(certificate)]
     for device in certificate.devices:
         if device.failures:
-            parts += ["", f"{device.device} fails:", *limited(f"  ✗ {check}" for check in device.failures)]
+            parts += ["", f"{device.device} fails:", *_failure_lines(device)]
     if certificate.absent:
         parts += ["", "Not certified:"]
         parts += [f"  {one.backend}: {one.reason}\n      → {one.cure}" for one in certificate.absent]
     return "\n".join([*parts, "", _verdict(certificate)])
+
+
+def _failure_lines(device: DeviceRecord) -> list[str]:
+    """The failures of a device, of each section the first few."""
+    failing = ([check for check in device.failures if check.section == section] for section in SECTIONS)
+    return [line for checks in failing for line in limited((f"  ✗ {check}" for check in checks), SHOWN)]
 
 
 def _heading(certificate: Certificate) -> str:
@@ -63,7 +69,7 @@ def _closest(certificate: Certificate) -> list[str]:
     for device in certificate.devices:
         measured = [check for check in device.checks if check.budget and check.error is not None]
         if measured:
-            lines.append(f"  {device.device}: nearest is {max(measured, key=lambda check: check.share)}")
+            lines.append(f"  {device.device}: worst is {max(measured, key=lambda check: check.share)}")
     return lines
 
 
@@ -77,7 +83,7 @@ def _verdict(certificate: Certificate) -> str:
     return f"✓ {told}: all within their budgets" if certificate.passed else f"✗ {told}: {failed} failed"
 
 
-def limited(lines: Iterable[str], most: int = SHOWN) -> list[str]:
+def limited(lines: Iterable[str], most: int = 40) -> list[str]:
     """The first lines, and how many more there are."""
     every = list(lines)
     return every if len(every) <= most else [*every[:most], f"  … and {len(every) - most} more"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import runpy
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,12 +39,17 @@ def run(script: Path, arguments: Sequence[str], *, device: str | None = None, ve
     except ModuleNotFoundError as error:
         if error.name != "sklearn":
             raise
-        raise BackendMissingError("mlpx accel needs scikit-learn, which is not installed: pip install 'mlpx[sklearn]'") from None
+        cure = "pip install 'mlpx[sklearn]'"
+        raise BackendMissingError(f"mlpx accel needs scikit-learn, which is not installed: {cure}") from None
     _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     install(device)
     sys.argv = [str(script), *arguments]
     sys.path[0] = str(script.resolve().parent)  # as Python does for a script
-    runpy.run_path(str(script), run_name="__main__")
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except Exception:  # the script's own, not ours to explain
+        traceback.print_exc()
+        raise SystemExit(1) from None
 
 
 def _log_to_stderr(level: int) -> None:

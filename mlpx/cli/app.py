@@ -116,6 +116,37 @@ def predict(
         typer.echo(f"{len(result)} predictions in {out}{result.measured_text()}")
 
 
+@app.command(short_help="Show every value of a backward pass.")
+def explain(
+    subject: Annotated[
+        str, typer.Argument(help="sigmoid-graph, perceptron-3-3-2, mazur; or RUN, a training run's folder or model file.")
+    ],
+    row: Annotated[int, typer.Option(help="Row of the data, counted from 0, to send through RUN.")] = 0,
+    data: Annotated[str | None, typer.Option(help="The rows; those RUN was trained on if not given.")] = None,
+    device: Annotated[str, typer.Option(help="As in train.")] = "auto",
+    check: Annotated[bool, typer.Option(help="Measure every gradient by central differences.")] = True,
+    markdown: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the derivation with formulas.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a page to step through in a browser.")] = None,
+    dot: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the graph for Graphviz.")] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the drawing.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show every value of a forward and backward pass with its equation, each gradient beside its central differences."""
+    from mlpx.cli import explanation  # loaded when asked
+
+    asked = {"markdown": markdown, "html": html, "dot": dot, "svg": svg}
+    files = {form: path for form, path in asked.items() if path is not None}
+    result = explanation.explain(subject, files, row=row, data=data, device=device, check=check, force=force)
+    if as_json:
+        typer.echo(json.dumps(result.record(), allow_nan=False))
+    elif files:
+        for form, path in files.items():
+            typer.echo(f"{form:9} {path}")
+    else:
+        result.show()
+
+
 @app.command(short_help="Say what works on this machine, what does not, and the cure.")
 def doctor(
     as_json: AsJson = False, quick: Annotated[bool, typer.Option("--quick", help="Skip the first products.")] = False
@@ -153,7 +184,9 @@ def certify(
 def accel(
     context: typer.Context,
     script: Annotated[Path, typer.Argument(help="A Python script that uses scikit-learn's MLP classes; its arguments follow.")],
-    device: Annotated[str | None, typer.Option(help="Where host data is computed, as in train; where it is if not given.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where host data is computed, as in train; where it is if not given.")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was replaced, not only what was not.")] = False,
 ) -> None:
     """Run SCRIPT with mlpx's MLPClassifier and MLPRegressor in place of scikit-learn's."""

@@ -51,8 +51,8 @@ def activation(number: int, name: str) -> Equation:
 
 def slope(number: int, op: Op | None) -> Equation:
     """The derivative of the activation, with the op's own equation."""
-    own = "; ".join(backward_equations(op)) if op is not None else "f is the identity"
-    return Equation(f"f′(z{upper(number)})    [{own}]", f"f'(z^{{({number})}})")
+    own = backward_equations(op)[0] if op is not None else "f is the identity"
+    return Equation(f"f′(z{upper(number)}), {own}", f"f'(z^{{({number})}})")
 
 
 def output_delta(number: int, loss_name: str, rows: int) -> Equation:

@@ -112,7 +112,9 @@ class Graph:
 
     def central_differences(self) -> dict[str, np.ndarray]:
         """∂f/∂variable measured by central differences in float64 on NumPy, two evaluations a number."""
-        leaves = {gate.number: np.asarray(transfer.to_numpy(gate.value), dtype=np.float64) for gate in self._leaves()}
+        leaves: dict[int, Any] = {
+            gate.number: np.asarray(transfer.to_numpy(gate.value), dtype=np.float64) for gate in self._leaves()
+        }
         found = {}
         for gate in self.variables.values():
             base = leaves[gate.number]

@@ -17,7 +17,8 @@ def layer_picture(trace: Trace) -> Picture:
         if station.path in layers:
             layer = layers[station.path]
             note = f"{layer.path}: {layer.layer!r}, output {shape_text(layer['a'].shape)}"
-            boxes.append(Box(station.label, norm_text("a", layer["a"]), norm_text("∂a", layer["da"]), note=note))
+            back = norm_text("∂a", layer["da"]) if "da" in layer else ""
+            boxes.append(Box(station.label, norm_text("a", layer["a"]), back, note=note))
         elif station.path == INPUT:
             gradient = trace.input_gradient
             back = "" if gradient is None else norm_text("∂x", gradient)

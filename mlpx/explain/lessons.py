@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -39,5 +40,7 @@ def mazur() -> Trace:
 def _perceptron(sizes: tuple[int, int, int], parameters: dict[str, list], x: list[float], y: list[float]) -> Trace:
     """A trace of a logistic perceptron with one hidden layer, on one row, in float64."""
     net = Sequential(Dense(sizes[0], sizes[1], activation="logistic"), Dense(sizes[1], sizes[2], activation="logistic"))
-    params = net.parameters({name: np.asarray(values) for name, values in parameters.items()})
-    return trace(net, params, np.asarray([x]), np.asarray([y]), "half_squared_error")
+    arrays: dict[str, Any] = {name: np.asarray(values) for name, values in parameters.items()}
+    row: Any = np.asarray([x])
+    targets: Any = np.asarray([y])
+    return trace(net, net.parameters(arrays), row, targets, "half_squared_error")

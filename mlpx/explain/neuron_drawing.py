@@ -1,7 +1,7 @@
-"""A small network drawn neuron by neuron: what it computes inside and beside the circles, weights and their gradients on the edges.
+"""A small network drawn neuron by neuron: what it computes in and beside the circles, weights and their gradients on the edges.
 
-Ids for a page to light up and fill in: unit n2-0, its numbers z2-0, a2-0, d2-0 (δ), g2-0 (∂E/∂b); edge e2-0-1 from unit 1 of the layer
-before, w2-0-1 its weight and v2-0-1 its gradient.
+Ids for a page to light up and fill in: unit n2-0, its numbers z2-0, a2-0, d2-0 (δ), g2-0 (∂E/∂b); edge e2-0-1 from unit 1 of
+the layer before, w2-0-1 its weight and v2-0-1 its gradient.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def neuron_svg(trace: Trace) -> str:
     widths = [trace.x.shape[1], *(layer["a"].shape[1] for layer in trace.layers)]
     columns = [float(MARGIN + RADIUS)]
     for width in widths[:-1]:
-        columns.append(columns[-1] + LABEL * width + 130)
+        columns.append(columns[-1] + LABEL * width + 160)
     tallest = max(widths)
     height = tallest * ROW + 2 * 12
     across = columns[-1] + 300
@@ -91,11 +91,8 @@ def _edges(layer: LayerTrace, before: list[tuple[float, float]], here: list[tupl
         for j, (x1, y1) in enumerate(before):
             length = ((x2 - x1) ** 2 + (y2 - y1) ** 2) ** 0.5
             dx, dy = (x2 - x1) * RADIUS / length, (y2 - y1) * RADIUS / length
-            lines.append(
-                f"<line id='e{n}-{i}-{j}' class='wire' x1='{x1 + dx:.1f}' y1='{y1 + dy:.1f}' x2='{x2 - dx:.1f}' y2='{y2 - dy:.1f}' "
-                f"stroke='{LINE}' stroke-width='1.4'/>"
-            )
-            at = x1 + RADIUS + 44 + LABEL * j
+            lines.append(_line(f"e{n}-{i}-{j}", x1 + dx, y1 + dy, x2 - dx, y2 - dy))
+            at = x1 + RADIUS + 64 + LABEL * j
             height = y1 + (y2 - y1) * (at - x1) / (x2 - x1)
             texts.append(_text(f"w{n}-{i}-{j}", at, height - 4, number_text(weight[i, j], 3), INK, 12, halo=True))
             texts.append(_text(f"v{n}-{i}-{j}", at, height + 13, number_text(gradient[i, j], 3), BACKWARD, 12, halo=True))
@@ -108,17 +105,20 @@ def _loss(trace: Trace, outputs: list[tuple[float, float]], across: float, heigh
     targets = trace.targets[0] if trace.targets.ndim == 2 else [f"class {trace.targets[0]}"] + [""] * (len(outputs) - 1)
     parts = []
     for i, (ox, oy) in enumerate(outputs):
-        parts.append(
-            f"<line class='wire' x1='{ox + RADIUS:.1f}' y1='{oy:.1f}' x2='{x - 62:.1f}' y2='{y:.1f}' stroke='{LINE}' stroke-width='1.4'/>"
-        )
+        parts.append(_line(f"e-loss-{i}", ox + RADIUS, oy, x - 62, y))
         target = targets[i] if isinstance(targets[i], str) else f"y{lower(i)} {number_text(targets[i])}"
-        parts.append(_text("", ox + RADIUS + 8, oy - 10, target, MUTED, 12, anchor="start", halo=True))
+        parts.append(_text("", ox + RADIUS + 8, oy - 10 if oy <= y else oy + 20, target, MUTED, 12, anchor="start", halo=True))
     parts.append(
         f"<g id='loss' class='box gate'><rect x='{x - 62:.1f}' y='{y - 26:.1f}' width='124' height='52' rx='10' fill='{PAPER}' "
         f"stroke='{INK}' stroke-width='1.5'/>{_text('', x, y - 6, trace.loss_name.replace('_', ' '), MUTED, 11)}</g>"
     )
     parts.append(_text("E", x, y + 14, f"E {number_text(trace.loss, 6)}", FORWARD))
     return parts
+
+
+def _line(name: str, x1: float, y1: float, x2: float, y2: float) -> str:
+    ends = f"x1='{x1:.1f}' y1='{y1:.1f}' x2='{x2:.1f}' y2='{y2:.1f}'"
+    return f"<line id='{name}' class='wire' {ends} stroke='{LINE}' stroke-width='1.4'/>"
 
 
 def _circle(x: float, y: float) -> str:
@@ -133,6 +133,6 @@ def _text(
     given = f" id='{name}'" if name else ""
     around = f" paint-order='stroke' stroke='{PAPER}' stroke-width='4' stroke-linejoin='round'" if halo else ""
     return (
-        f"<text{given} class='{role}{' halo' if halo else ''}' x='{x:.1f}' y='{y:.1f}' font-size='{size}' text-anchor='{anchor}' "
-        f"fill='{colour}'{around}>{escape(text)}</text>"
+        f"<text{given} class='{role}{' halo' if halo else ''}' x='{x:.1f}' y='{y:.1f}' font-size='{size}' "
+        f"text-anchor='{anchor}' fill='{colour}'{around}>{escape(text)}</text>"
     )

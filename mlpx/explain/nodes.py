@@ -100,7 +100,7 @@ def variable(value: Any, name: str = "") -> Node:
     InvalidTypeError
         If it is no floating array.
     """
-    array = np.asarray(value, dtype=np.float64) if isinstance(value, int | float) else value
+    array: Any = np.asarray(value, dtype=np.float64) if isinstance(value, int | float) else value
     if not is_floating(array):
         raise InvalidTypeError(f"variable {name!r} is {array.dtype}: only floating numbers have derivatives")
     return Node(array, name)

@@ -9,7 +9,7 @@ import numpy as np
 SHOWN = 4  # numbers of an array written out; a longer one is described
 
 
-def number_text(value: float, digits: int = 4) -> str:
+def number_text(value: Any, digits: int = 4) -> str:
     """A number to so many significant digits: −0.0437, 1.5e−07, 12300."""
     return f"{float(value):.{digits}g}".replace("-", "−")
 

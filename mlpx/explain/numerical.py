@@ -60,7 +60,7 @@ def measure(loss: Callable[[np.ndarray], float], at: np.ndarray, gradient: np.nd
         stated = float(np.sum(gradient * direction))
         _, off = _slope(loss, at, direction, here, stated)
         error = max(error, off / (float(np.linalg.norm(gradient)) or 1.0))
-    return Measured(slopes, error)
+    return Measured(slopes, float(error))
 
 
 def _slope(

@@ -192,11 +192,11 @@ class Trace:
                 after[f"{layer.path}.{name}"] = sgd_update(values, layer[f"d{name}"].values, rate)
         return after
 
-    def table(self) -> Table:
-        """A table for rich: every quantity, its equation, shape, numbers, and check."""
+    def table(self, *, wide: bool = True) -> Table:
+        """A table for rich: every quantity, its equation, shape, numbers, and check; without equations if not `wide`."""
         from mlpx.explain.table import trace_table
 
-        return trace_table(self)
+        return trace_table(self, wide=wide)
 
     def to_dict(self, *, numbers: int | None = None) -> dict[str, Any]:
         """JSON values; arrays of more than `numbers` numbers (all are written if not given) as statistics alone."""

@@ -25,12 +25,14 @@ class Rehearsal:
         arrays = {**params, **(params.buffers or {})}
         self._params = {name: as_float64(array) for name, array in arrays.items()}
         self._x, self._targets = as_float64(x), as_float64(targets)
-        self._key = None if key is None else transfer.to_numpy(key)
+        self._key: Any = None if key is None else transfer.to_numpy(key)
         self._loss, self._train = loss, train
         self._recording = Recording()
         self._net = watched_network(net, self._recording)
         output, residuals = self._forward({}, self._x)
         _, delta = loss(output, self._targets)
+        self._dx: Any
+        self._gradients: Any
         self._dx, self._gradients = self._net.backward(self._params, residuals, delta)
         self._passes = dict(self._recording.passes)
 
@@ -62,7 +64,7 @@ class Rehearsal:
         if gradient is None or not np.issubdtype(values.dtype, np.floating):
             return None
 
-        def moved(array: np.ndarray) -> float:
+        def moved(array: Any) -> float:
             self._recording.replaced = {(path, side): array}
             try:
                 return self._value(self._params, self._x)
@@ -90,10 +92,12 @@ def as_float64(array: Array) -> Any:
 
 def _slope_of_activation(unit: Pass) -> Measured:
     """f'(z), element by element at once: (f(z + h) − f(z − h)) / 2h."""
-    gradient = unit.layer.backward(unit.parameters, unit.residuals, np.ones_like(unit.x))[0]
-    values = lambda z: unit.layer.forward(unit.parameters, z)[0]  # noqa: E731
-    h = STEP * np.maximum(1.0, np.abs(unit.x))
-    above, here, below = values(unit.x + h), values(unit.x), values(unit.x - h)
+    x: Any = unit.x
+    ones: Any = np.ones_like(x)
+    gradient: Any = unit.layer.backward(unit.parameters, unit.residuals, ones)[0]
+    values: Callable[[Any], Any] = lambda z: unit.layer.forward(unit.parameters, z)[0]  # noqa: E731
+    h = STEP * np.maximum(1.0, np.abs(x))
+    above, here, below = values(x + h), values(x), values(x - h)
     slopes = (above - below) / (2 * h)
     left, right = (here - below) / h, (above - here) / h
     outside = np.maximum(np.minimum(left, right) - gradient, gradient - np.maximum(left, right))

@@ -11,32 +11,31 @@ from mlpx.explain.graph_picture import value_text
 from mlpx.explain.number_text import array_text, number_text, shape_text
 from mlpx.explain.quantities import Quantity, Trace
 
-SHOWN = 6
+SHOWN = 9
 
 
-def trace_table(trace: Trace) -> Table:
-    """Every quantity of a step in the order of computation, forward and then backward."""
+def trace_table(trace: Trace, *, wide: bool = True) -> Table:
+    """Every quantity of a step in the order of computation, forward and then backward.
+
+    On a narrow terminal the equations and the measured slopes are left out; their error stays.
+    """
     title = (
         f"{trace.title or 'One step'}: E = {number_text(trace.loss, 9)} ({trace.loss_name}), {trace.dtype} on {trace.device}"
     )
     table = Table(title=Text(title), title_justify="left", pad_edge=False)
-    for heading in ("l", "layer", "", "equation", "shape", "values"):
-        table.add_column(heading)
-    table.add_column("by differences")
-    table.add_column("error", justify="right")
-    at = None
-    turned = False
+    headings = ("layer", "", "equation", "shape", "values", "by differences", "error")
+    for heading in headings if wide else (*headings[:2], *headings[3:5], "checked to"):
+        table.add_column(heading, justify="right" if heading in ("error", "checked to") else "left")
+    at: object = ""
+    forward = True
     for layer, quantity in trace.quantities():
-        backward = quantity.key not in ("z", "a")
-        if backward and not turned:
+        if forward and quantity.key not in ("z", "a"):
             table.add_section()
-            turned, at = True, None
-        first = layer is not at
+            forward, at = False, ""
+        name = "" if layer is at else "x" if layer is None else f"{layer.path} {type(layer.layer).__name__}"
         at = layer
-        number, name = ("1", "x") if layer is None else (str(layer.number), f"{layer.path} {type(layer.layer).__name__}")
-        table.add_row(
-            *map(Text, ((number, name) if first else ("", "")) + _cells(quantity)), style="" if quantity.agrees else "red"
-        )
+        cells = wide_cells(quantity) if wide else _narrow_cells(quantity)
+        table.add_row(Text(name), *map(Text, cells), style="" if quantity.agrees else "red")
     return table
 
 
@@ -64,13 +63,26 @@ def graph_table(graph: Graph) -> Table:
     return table
 
 
-def _cells(quantity: Quantity) -> tuple[str, ...]:
-    """What is said about a quantity behind its layer."""
-    name = f"{quantity.equation.name}  " if quantity.equation.name else ""
+def wide_cells(quantity: Quantity) -> tuple[str, ...]:
+    """Symbol, equation, shape, values, measured slopes and their error."""
+    name = f"{quantity.equation.name}: " if quantity.equation.name else ""
     measured = "" if quantity.measured is None else measured_text(quantity)
-    error = "" if quantity.error is None else f"{quantity.error:.0e}" if quantity.error else "0"
     values = array_text(quantity.values, 6, SHOWN)
-    return quantity.symbol, name + quantity.equation.text, shape_text(quantity.shape), values, measured, error
+    equation = name + quantity.equation.text
+    return quantity.symbol, equation, shape_text(quantity.shape), values, measured, error_text(quantity)
+
+
+def _narrow_cells(quantity: Quantity) -> tuple[str, ...]:
+    """Symbol with the lecture's name of its equation, shape, values, error."""
+    symbol = f"{quantity.symbol} {quantity.equation.name}".rstrip()
+    return symbol, shape_text(quantity.shape), array_text(quantity.values, 4, 3), error_text(quantity)
+
+
+def error_text(quantity: Quantity) -> str:
+    """The error of a check: 0 where differences cannot tell it from nothing; empty if there was no check."""
+    if quantity.error is None:
+        return ""
+    return f"{quantity.error:.0e}" if quantity.error else "0"
 
 
 def measured_text(quantity: Quantity) -> str:

@@ -104,16 +104,15 @@ class _Description:
 
     def quantity(self, path: str, key: str, symbol: str, equation: Equation, values: Any) -> Quantity:
         """A quantity, measured if it is a gradient."""
-        measured = self.rehearsal.measured(path, key) if self.rehearsal and values is not None else None
-        array = None if values is None else transfer.to_numpy(values)
+        measured = self.rehearsal.measured(path, key) if self.rehearsal else None
         slopes, error = (None, None) if measured is None else measured
-        return Quantity(key, symbol, equation, array, slopes, error)
+        return Quantity(key, symbol, equation, transfer.to_numpy(values), slopes, error)
 
     def layer(self, seen: Pass) -> LayerTrace:
         """All quantities of one layer, in the order in which they are computed."""
         number = self.numbers[seen.path]
         unit = activation_pass(self.passes, seen.path)
-        if unit is not None or isinstance(seen.layer, Dense):
+        if seen.dy is not None and (unit is not None or isinstance(seen.layer, Dense)):
             forward, backward = self._neurons(seen, unit, number)
         else:
             forward, backward = self._other(seen, number)
@@ -169,6 +168,8 @@ class _Description:
         back = "; ".join(line for op in ops for line in equations.backward_equations(op))
         said = (type(seen.layer).__doc__ or repr(seen.layer)).strip().splitlines()[0]
         forward = [make(seen.path, "a", f"a{s}", Equation(there or said), seen.y)]
+        if seen.dy is None:  # whole numbers behind it: no gradient comes this far
+            return forward, []
         backward = [make(seen.path, "da", f"∂E/∂a{s}", self._arriving(seen, number), seen.dy)]
         for parameter, gradient in seen.gradients.items():
             backward.append(make(seen.path, f"d{parameter}", f"∂E/∂{parameter}{s}", Equation(back or said), gradient))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from mlpx.errors import InvalidInputError
 from mlpx.namespace import namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
-from mlpx.errors import InvalidInputError
 from mlpx.typing import Array
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mlpx.program.ir import Node, Program, Value
-from mlpx.program.primitives import VIEW
+from mlpx.program.primitives import ELEMENTWISE, VIEW
 from mlpx.program.schedule import scheduled
 from mlpx.program.views import View, viewed, whole
 
@@ -89,7 +89,7 @@ def _reads_of_inputs(program: Program) -> dict[int, list[Write]]:
 
 
 def _writes(program: Program, value: Value) -> Iterable[Write]:
-    """The nodes that write a value's elements, and which: for a concatenation, those that make its parts, if they lie inside."""
+    """The nodes that write a value's elements, and which: for a concatenation, those that make the parts that lie inside."""
     node = program.producers[value]
     if node.primitive != "concat":
         yield node, value, whole(value.shape)
@@ -119,12 +119,16 @@ def _clash(node: Node, piece: Value, view: View, reader: Node, read: Value, seen
 
 
 def element_by_element(node: Node, read: Value, written: Value) -> bool:
-    """Whether a region reads each element of a value only to make the element in the same place of another."""
+    """Whether a node reads each element of a value only to make the element in the same place of another."""
     region, body = node.region, node.body
-    if region is None or body is None or written.dtype != read.dtype:
+    if written.dtype != read.dtype:
         return False
-    inner_read = body.inputs[node.inputs.index(read)]
+    if region is None or body is None:
+        return node.primitive in ELEMENTWISE and read.shape == written.shape
+    inside = [inner for outer, inner in zip(node.inputs, body.inputs, strict=True) if outer is read]
     inner_written = body.outputs[node.outputs.index(written)]
     roles: Mapping[Value, str] = region.roles
-    plain = roles.get(inner_read) == roles.get(inner_written) == "full" and inner_written not in region.accumulated
-    return plain and region.kind != "columns" and "row" not in roles.values()
+    role = roles.get(inner_written)
+    if inner_written in region.accumulated or any(roles.get(inner) != role for inner in inside):
+        return False
+    return role == "column" if region.kind == "columns" else role == "full" and "row" not in roles.values()

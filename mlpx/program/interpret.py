@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from mlpx.errors import InvalidInputError
-from mlpx.namespace import namespace_of, placed_as
+from mlpx.namespace import device_of, namespace_of, placed_as
 from mlpx.program import trees
 from mlpx.program.calls import function_named
 from mlpx.program.ir import Literal, Node, Program, Value
 from mlpx.program.trace import dtype_of
-from mlpx.typing import Array, Namespace
+from mlpx.typing import Array, Device, Namespace
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     "add": operator.add,
@@ -49,9 +49,9 @@ class Interpreter:
     Operations are those of the definitions in the same order, so on NumPy the results have the same bits.
     """
 
-    def __init__(self, program: Program, like: Array) -> None:
-        self._xp = namespace_of(like)
-        self._placed = placed_as(like)
+    def __init__(self, program: Program, namespace: Namespace, placed: Mapping[str, Device]) -> None:
+        self._xp = namespace
+        self._placed = placed
         slots: dict[Any, int] = {value: i for i, value in enumerate(program.inputs)}
         held: list[Any] = [None] * len(slots)
         for value, known in program.constants.items():
@@ -76,6 +76,7 @@ class Interpreter:
         self._inputs, self._outputs = len(program.inputs), [slots[value] for value in program.outputs]
 
     def __call__(self, arrays: list[Array]) -> list[Array]:
+        """The outputs for these inputs."""
         held = list(self._held)
         held[: self._inputs] = arrays
         for function, places, outputs, freed in self._steps:
@@ -102,7 +103,7 @@ class Interpreter:
         """What computes a node, given its inputs in order."""
         xp, name, given = self._xp, node.primitive, node.attributes
         if node.body is not None:
-            return self._body(node)
+            return self._body(node.body)
         if name in OPERATORS:
             return OPERATORS[name]
         special = _SPECIAL.get(name)
@@ -114,15 +115,11 @@ class Interpreter:
         keywords = {key: self._dtype(value) if isinstance(value, np.dtype) else value for key, value in given.items()}
         return lambda *arrays: function(*arrays, **keywords)
 
-    def _body(self, node: Node) -> Callable[..., Any]:
-        body = node.body
-        assert body is not None  # asked for nodes with a body alone
-        run: list[Interpreter] = []
+    def _body(self, body: Program) -> Callable[..., Any]:
+        run = Interpreter(body, self._xp, self._placed)
 
         def region(*arrays: Any) -> Any:
-            if not run:
-                run.append(Interpreter(body, next(iter(arrays))))
-            results = run[0](list(arrays))
+            results = run(list(arrays))
             return results[0] if len(results) == 1 else results
 
         return region
@@ -190,20 +187,21 @@ def interpret(program: Program, arrays: list[Array], namespace: Namespace | None
     """The outputs of a program for given inputs, both in the program's order."""
     if not arrays:
         assert namespace is not None, "a program without inputs needs to be told its library"
-        return Interpreter(program, namespace.zeros(()))(arrays)
-    return Interpreter(program, arrays[0])(arrays)
+        return Interpreter(program, namespace, {})(arrays)
+    return Interpreter(program, namespace_of(arrays[0]), placed_as(arrays[0]))(arrays)
 
 
 def interpreted(program: Program) -> Callable[..., Any]:
     """The function that was traced: of the same nested arguments, with the same nested result."""
-    runs: dict[Any, Interpreter] = {}
+    runs: dict[Any, Interpreter] = {}  # by library and device
 
     def run(*trees_of_arrays: Any) -> Any:
         arrays = matched(program, trees_of_arrays)
         xp = namespace_of(arrays[0])
-        if xp not in runs:
-            runs[xp] = Interpreter(program, arrays[0])
-        return result_of(program, runs[xp](arrays))
+        where = xp, device_of(arrays[0])
+        if where not in runs:
+            runs[where] = Interpreter(program, xp, placed_as(arrays[0]))
+        return result_of(program, runs[where](arrays))
 
     return run
 

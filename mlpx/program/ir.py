@@ -86,6 +86,8 @@ class Region:
         The two loops; the leading axes counted as one.
     roles : mapping of Value to str
         For every value of the body: "full" (rows, columns), "row" (one number a row), "column" (one a column), "scalar".
+        An engine may be asked to put an output where an input lies: an element that it reads before it writes the one in its
+        place; in a region of columns a "column" output, written when its column is done.
     accumulated : tuple of Value
         Outputs of the body that are summed (or else reduced) across the outer loop: nothing in the body reads them.
     """
@@ -190,7 +192,7 @@ class Program:
         return max(values, default=-1) + 1
 
     def programs(self) -> Iterator[Program]:
-        """This program and the bodies of all regions."""
+        """The program itself and the bodies of all regions."""
         yield self
         for node in self.walk():
             if node.body is not None:

@@ -10,41 +10,46 @@ import numpy as np
 from mlpx.errors import InvalidInputError, InvalidTypeError
 from mlpx.typing import Shape
 
-FLOATING = frozenset(
-    "acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 sin sinh sqrt tan tanh reciprocal "
-    "atan2 copysign hypot logaddexp nextafter divide".split()
+
+def _names(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+FLOATING = _names(
+    "acos acosh asin asinh atan atanh cos cosh exp expm1 log log10 log1p log2 sin sinh sqrt tan tanh reciprocal atan2 "
+    "copysign hypot logaddexp nextafter divide"
 )
-NUMERIC = frozenset(
-    "abs negative positive sign square ceil floor round trunc add subtract multiply floor_divide remainder pow maximum minimum "
-    "clip".split()
+NUMERIC = _names(
+    "abs negative positive sign square ceil floor round trunc add subtract multiply floor_divide remainder pow maximum "
+    "minimum clip"
 )
-INTEGER = frozenset(["bitwise_left_shift", "bitwise_right_shift"])
-BITWISE = frozenset(["bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert"])
-LOGICAL = frozenset(["logical_and", "logical_or", "logical_xor", "logical_not"])
-COMPARISON = frozenset(["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"])
-TEST = frozenset(["isfinite", "isinf", "isnan", "signbit"])
+INTEGER = _names("bitwise_left_shift bitwise_right_shift")
+BITWISE = _names("bitwise_and bitwise_or bitwise_xor bitwise_invert")
+LOGICAL = _names("logical_and logical_or logical_xor logical_not")
+COMPARISON = _names("equal not_equal less less_equal greater greater_equal")
+TEST = _names("isfinite isinf isnan signbit")
 ELEMENTWISE = FLOATING | NUMERIC | INTEGER | BITWISE | LOGICAL | COMPARISON | TEST | {"where", "astype"}
 """Each element of the result depends on the elements of the inputs in its place, broadcast."""
 
-REDUCTION = frozenset(["sum", "mean", "prod", "max", "min", "any", "all", "var", "std"])
+REDUCTION = _names("sum mean prod max min any all var std")
 """Attributes: axis, a tuple of axes counted from the front; keepdims; `correction` of var and std."""
 
-VIEW = frozenset(["reshape", "slice", "squeeze", "expand_dims", "matrix_transpose", "permute_dims", "broadcast_to"])
+VIEW = _names("reshape slice squeeze expand_dims matrix_transpose permute_dims broadcast_to")
 """The elements of the input in another arrangement; nothing is computed."""
 
-CREATION = frozenset(["full", "arange"])
+CREATION = _names("full arange")
 """No inputs. `full`: shape, value, dtype. `arange`: start, step, shape, dtype."""
 
-ARRANGEMENT = frozenset(["concat", "stack", "take", "gather", "flip", "roll"])
-PRODUCT = frozenset(["matmul"])
-ORDER = frozenset(["argmax", "argmin", "argsort", "sort", "searchsorted"])
-REGION = frozenset(["fused"])
-CALL = frozenset(["call"])
+ARRANGEMENT = _names("concat stack take gather flip roll")
+PRODUCT = _names("matmul")
+ORDER = _names("argmax argmin argsort sort searchsorted")
+REGION = _names("fused")
+CALL = _names("call")
 
 PROMOTING = (ELEMENTWISE | PRODUCT | {"concat", "stack"}) - {"astype"}
 """Operands are of one dtype, but for the condition of `where`: the recorder casts them."""
 
-ARITHMETIC = frozenset(["subtract", "negative", "divide", "floor_divide", "remainder", "pow", "add", "multiply"])
+ARITHMETIC = _names("subtract negative divide floor_divide remainder pow add multiply")
 
 PRIMITIVES = ELEMENTWISE | REDUCTION | VIEW | CREATION | ARRANGEMENT | PRODUCT | ORDER | REGION | CALL
 
@@ -82,8 +87,8 @@ def promoted(primitive: str, dtypes: Sequence[np.dtype]) -> np.dtype:
     kinds = {_kind(dtype) for dtype in dtypes}
     if len(kinds) > 1:
         raise InvalidTypeError(
-            f"{primitive}: dtypes {', '.join(map(str, dtypes))} are of different kinds, which every library promotes in its own "
-            "way; cast one with astype"
+            f"{primitive}: dtypes {', '.join(map(str, dtypes))} are of different kinds, which every library promotes in "
+            "its own way; cast one with astype"
         )
     return np.result_type(*dtypes)
 

@@ -54,8 +54,7 @@ def dot(program: Program) -> str:
         colour = _COLOURS.get(node.region.kind, "white") if node.region else "white"
         label = f"{_kind(node)}\n{', '.join(_labels(node))}"
         lines.append(f"  n{i} [fillcolor={colour}, label={_quoted(label)}];")
-        for value in dict.fromkeys(node.arrays):
-            lines.append(f"  {names[value]} -> n{i} [label={_quoted(_type(value))}];")
+        lines += [f"  {names[value]} -> n{i} [label={_quoted(_type(value))}];" for value in dict.fromkeys(node.arrays)]
         names.update(dict.fromkeys(node.outputs, f"n{i}"))
     for i, value in enumerate(program.outputs):
         label = program.output_names[i] if program.output_names else f"output {i}"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +15,8 @@ from mlpx.errors import InvalidInputError, InvalidTypeError, TraceError
 from mlpx.ops.definition import OPS, UPDATES
 from mlpx.program.ir import Literal, Node, Operand, Value
 from mlpx.program.primitives import PROMOTING, common_dtype, inferred
+from mlpx.program.symbols import Symbol
 from mlpx.typing import Shape
-
-if TYPE_CHECKING:
-    from mlpx.program.symbols import Symbol
 
 _ACTIVE: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 _OURS = ("mlpx.program.", "mlpx.namespace", "mlpx.ops.definition")
@@ -53,8 +51,6 @@ class Recorder:
 
     def constant(self, array: Any, dtype: np.dtype | None = None) -> Symbol:
         """A symbol for values that are known now."""
-        from mlpx.program.symbols import Symbol
-
         array = np.array(array, dtype=dtype)
         array.setflags(write=False)
         value = self.value(array.shape, array.dtype)
@@ -63,8 +59,6 @@ class Recorder:
 
     def apply(self, primitive: str, *operands: Any, **attributes: Any) -> Symbol:
         """A symbol for what a primitive gives for symbols, arrays with values, and Python numbers."""
-        from mlpx.program.symbols import Symbol
-
         try:
             inputs = self.operands(primitive, operands)
             shape, dtype = inferred(primitive, [(one.shape, one.dtype) for one in inputs], attributes)
@@ -77,8 +71,6 @@ class Recorder:
 
     def operands(self, primitive: str, given: Sequence[Any]) -> list[Operand]:
         """What a node reads: values for symbols and known arrays; numbers take the dtype of the others."""
-        from mlpx.program.symbols import Symbol
-
         known: list[Any] = []
         for one in given:
             if isinstance(one, np.ndarray | np.generic):
@@ -100,8 +92,6 @@ class Recorder:
 
     def _of_one_dtype(self, primitive: str, operands: list[Any]) -> list[Operand]:
         """Operands cast to the dtype they are promoted to, as NumPy has it where the standard leaves it open."""
-        from mlpx.program.symbols import Symbol
-
         common = common_dtype(primitive, [one.dtype if isinstance(one, Value) else one for one in operands])
         cast: list[Operand] = []
         for one in operands:

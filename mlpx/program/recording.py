@@ -6,6 +6,7 @@ What has no function here is recorded as a `call` of the function of that name, 
 from __future__ import annotations
 
 import math
+from operator import truth
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def _reduction(name: str) -> Any:
             del others["dtype"]
         if "dtype" in others:
             others["dtype"] = np.dtype(others["dtype"])
-        return x.recorder.apply(name, x, axis=_axes(axis, x.ndim), keepdims=not not keepdims, **others)
+        return x.recorder.apply(name, x, axis=_axes(axis, x.ndim), keepdims=truth(keepdims), **others)
 
     return reduce
 
@@ -98,7 +99,7 @@ sum, mean, prod, max, min, any, all, var, std = map(
 def _index_reduction(name: str) -> Any:
     def reduce(x: Symbol, /, *, axis: Any = None, keepdims: Any = False) -> Symbol:
         axis = None if axis is None else _axis(axis, x.ndim)
-        return x.recorder.apply(name, x, axis=axis, keepdims=not not keepdims)
+        return x.recorder.apply(name, x, axis=axis, keepdims=truth(keepdims))
 
     return reduce
 
@@ -110,7 +111,7 @@ def _ordering(name: str) -> Any:
     def order(x: Symbol, /, *, axis: int = -1, descending: Any = False, stable: Any = True) -> Symbol:
         if descending:
             return call(name, (x,), {"axis": axis, "descending": True, "stable": stable})
-        return x.recorder.apply(name, x, axis=_axis(axis, x.ndim), stable=not not stable)
+        return x.recorder.apply(name, x, axis=_axis(axis, x.ndim), stable=truth(stable))
 
     return order
 
@@ -252,9 +253,9 @@ def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None,
     del device
     if stop is None:
         start, stop = 0, start
-    length = np.arange(start, stop, step).shape
-    chosen = np.arange(start, start, step).dtype if dtype is None else np.dtype(dtype)
-    return active_recorder().apply("arange", start=start, step=step, stop=stop, shape=length, dtype=chosen)
+    rehearsed = np.arange(start, stop, step)
+    chosen = rehearsed.dtype if dtype is None else np.dtype(dtype)
+    return active_recorder().apply("arange", start=start, step=step, stop=stop, shape=rehearsed.shape, dtype=chosen)
 
 
 # ------------------------------------------------------------------ arguments

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mlpx.errors import InvalidInputError, TraceError
 from mlpx.program.ir import Value
-from mlpx.program.recorder import Recorder
 from mlpx.typing import Shape
+
+if TYPE_CHECKING:
+    from mlpx.program.recorder import Recorder
 
 
 class Symbol:
@@ -136,7 +138,9 @@ def _is_operand(other: Any) -> bool:
 
 
 def _assignment(self: Symbol, *_: Any) -> None:
-    raise TraceError(f"{self.recorder.label() or 'the function'} writes into an array; traced functions are pure: make a new one")
+    raise TraceError(
+        f"{self.recorder.label() or 'the function'} writes into an array; traced functions are pure: make a new one"
+    )
 
 
 BINARY = {

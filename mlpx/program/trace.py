@@ -109,9 +109,7 @@ def _outputs(recorder: Recorder, result: Any, given: tuple[str, Any] | None) -> 
     return [value(path, leaf) for name, part in parts for path, leaf in trees.flattened(part, name)]
 
 
-def _pairs(
-    inputs: list[tuple[str, Value]], outputs: list[tuple[str, Value]], numbers: dict[str, int]
-) -> dict[int, int]:
+def _pairs(inputs: list[tuple[str, Value]], outputs: list[tuple[str, Value]], numbers: dict[str, int]) -> dict[int, int]:
     """Which output may take the memory of which input: those of one name and size."""
     found = {}
     for place, (path, value) in enumerate(outputs):

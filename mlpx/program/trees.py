@@ -14,8 +14,9 @@ def mapped(tree: Any, leaf: Callable[[str, Any], Any], path: str = "") -> Any:
     prefix = f"{path}." if path else ""
     if tree is None:
         return None
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return type(tree)(*(mapped(part, leaf, prefix + name) for name, part in zip(tree._fields, tree, strict=True)))
+    fields = getattr(tree, "_fields", None)
+    if isinstance(tree, tuple) and fields is not None:
+        return type(tree)(*(mapped(part, leaf, prefix + name) for name, part in zip(fields, tree, strict=True)))
     if isinstance(tree, tuple | list):
         return type(tree)(mapped(part, leaf, f"{prefix}{i}") for i, part in enumerate(tree))
     if isinstance(tree, dict):

@@ -37,7 +37,9 @@ class View:
     @property
     def contiguous(self) -> bool:
         """Whether the elements lie row by row without gaps."""
-        return self.size == 0 or all(n == 1 or a == b for n, a, b in zip(self.shape, self.strides, dense(self.shape), strict=True))
+        return self.size == 0 or all(
+            n == 1 or a == b for n, a, b in zip(self.shape, self.strides, dense(self.shape), strict=True)
+        )
 
     @property
     def size(self) -> int:

@@ -14,7 +14,8 @@ from mlpx.errors import InvalidInputError
 from mlpx.layers.dense import DenseResiduals
 from mlpx.namespace import namespace_of
 from mlpx.ops.affine import Residuals as AffineResiduals
-from mlpx.typing import Array, ParameterMapping, Residuals
+from mlpx.sklearn.placement import Place
+from mlpx.typing import Array, DType, ParameterMapping, Residuals
 
 
 class Plan(NamedTuple):
@@ -76,7 +77,7 @@ class SparseDense(layers.Dense):
     def parameter_gradients(self, params: ParameterMapping, residuals: Residuals, dy: Array) -> Mapping[str, Array]:
         """BP-3 as (Xᵀ δ)ᵀ, and BP-4."""
         delta, grads = self._delta(params, residuals, dy)
-        dweight = np.asarray(residuals.affine.a.T @ delta).T
+        dweight: Any = np.asarray(residuals.affine.a.T @ delta).T
         return {"weight": dweight, "bias": namespace_of(delta).sum(delta, axis=0), **grads}
 
 
@@ -114,3 +115,16 @@ def each_hidden(name: str, given: Any, hidden: int, *, single: tuple[type, ...])
 def _sized(activation: Any, features: int) -> layers.Activation:
     made = activation if isinstance(activation, layers.Activation) else layers.Activation(activation)
     return made.sized(features)
+
+
+def first_values(architecture: Architecture, place: Place, dtype: DType) -> dict[str, Array]:
+    """Gains, offsets, slopes and running statistics before training: constants all."""
+    net = architecture.net
+    own = {f"{prefix}{name}" for prefix in architecture.dense for name in ("weight", "bias")}
+    specs = {**net.specs(), **net.buffer_specs()}
+    key = np.zeros(2, dtype=np.int32)
+    return {
+        name: place.xp.astype(place.put(spec.initializer.draw(key, spec.shape)), dtype, copy=False)
+        for name, spec in specs.items()
+        if name not in own
+    }

@@ -13,9 +13,8 @@ from mlpx.errors import ConfigError, InvalidInputError
 from mlpx.layers import Activation
 from mlpx.losses import Loss
 from mlpx.losses.base import LINKS
-from mlpx.namespace import namespace_of
 from mlpx.sklearn import full_batch, host_kernel, validation
-from mlpx.sklearn.architecture import Architecture, Plan, build, each_hidden
+from mlpx.sklearn.architecture import Architecture, Plan, build, each_hidden, first_values
 from mlpx.sklearn.compat import CallbackSupportMixin, Monitor
 from mlpx.sklearn.ensemble import fit_members, mean_prediction
 from mlpx.sklearn.epochs import FEWEST_VALIDATION_ROWS, EpochRunner, SolverState
@@ -24,6 +23,7 @@ from mlpx.sklearn.gradient import PenalisedLoss, Recipe
 from mlpx.sklearn.placement import Place, chosen_device, place_of, read
 from mlpx.sklearn.random_stream import Stream, stream
 from mlpx.sklearn.scaling import fitted_scaling
+from mlpx.sklearn.settings import Settings
 from mlpx.sklearn.solvers import STOCHASTIC, descent
 from mlpx.step import Batch
 from mlpx.typing import Array
@@ -31,7 +31,7 @@ from mlpx.typing import Array
 TILE_ROWS = 16384  # rows predicted at once: bounds the memory of hidden layers
 
 
-class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMultilayerPerceptron(Settings, CallbackSupportMixin, BaseEstimator, ABC):
     """A multilayer perceptron with scikit-learn's interface; use MLPClassifier or MLPRegressor."""
 
     # ------------------------------------------------------------------ what a subclass says
@@ -55,7 +55,13 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------------ training
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any = None, validation_data: tuple[Any, ...] | None = None, *, incremental: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        validation_data: tuple[Any, Any, Any] | None = None,
+        *,
+        incremental: bool,
     ) -> Any:
         """Train on X and y, from scratch or from where the estimator is."""
         if incremental and self.early_stopping and self.solver in STOCHASTIC:
@@ -89,8 +95,8 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         rows: Batch,
         draws: Stream,
         place: Place,
-        given: tuple[Any, ...],
-        validation_data: tuple[Any, ...] | None,
+        given: tuple[Any, Any, Any],
+        validation_data: tuple[Any, Any, Any] | None,
         *,
         incremental: bool,
     ) -> None:
@@ -128,7 +134,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             bound = float(np.sqrt(factor / (fan_in + fan_out)))
             self.coefs_.append(draws.uniform(bound, (fan_in, fan_out), place, dtype))
             self.intercepts_.append(draws.uniform(bound, (fan_out,), place, dtype))
-        self._others = _first_values(architecture, place, dtype)
+        self._others = first_values(architecture, place, dtype)
         if self.solver in STOCHASTIC:
             self.loss_curve_, self.validation_curve_ = [], []
             self._no_improvement_count = 0
@@ -146,9 +152,11 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
             raise InvalidInputError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        taken = (Batch(*(part if isinstance(part, tuple) else _rows_of(part, which) for part in rows)) for which in parts)
-        train, held_out = taken
-        return train, held_out
+        split: list[list[Any]] = [
+            [() if isinstance(part, tuple) else validation.rows_of(part, which) for part in rows] for which in parts
+        ]
+        train, held_out = split
+        return Batch(*train), Batch(*held_out)
 
     def _prepared(self, X: Any, y: Any, sample_weight: Any, place: Place, dtype: Any) -> Batch:
         """Validation rows of the user's own, as the loss takes them."""
@@ -220,7 +228,7 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
 
     # ------------------------------------------------------------------ prediction
 
-    def _prediction(self, X: Any, method: str) -> Array:
+    def _prediction(self, X: Any, method: str) -> Any:
         """What the output activation makes of the network's output for the rows of X, in X's library."""
         check_is_fitted(self)
         if self.n_ensembles > 1:
@@ -228,19 +236,21 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         validation.expect_same_place(self, X, method, anywhere=chosen_device(self.device) is not None)
         checked = validation.table(self, X)
         place = place_of(self.coefs_[0])
+        if place.is_host:
+            return self._forward(checked, place)
         with place.precision(self.precision):
             x = validation.moved(checked, place)
             output = self._forward(x, place)
         return output if place_of(checked) == place or not place_of(checked).is_host else read(output)
 
-    def _forward(self, x: Any, place: Place) -> Array:
+    def _forward(self, x: Any, place: Place) -> Any:
         """The prediction for checked rows where the parameters are."""
         xp = place.xp
         dtype = xp.result_type(x.dtype, self.coefs_[0].dtype)
         x = self._scaled(x, None, reset=False)
-        link = LINKS["sigmoid" if self.out_activation_ == "logistic" else self.out_activation_]
         if self._is_plain(place):
-            return link(host_kernel.forward(self.coefs_, self.intercepts_, self.activation, x))
+            return host_kernel.predict(self.coefs_, self.intercepts_, self.activation, self.out_activation_, x)
+        link = LINKS["sigmoid" if self.out_activation_ == "logistic" else self.out_activation_]
         architecture = build(self._plan(self._hidden_sizes(), sparse=hasattr(x, "tocsr")))
         named = architecture.parameters(self.coefs_, self.intercepts_, getattr(self, "_others", None))
         if x.dtype != dtype:
@@ -260,7 +270,8 @@ class BaseMultilayerPerceptron(CallbackSupportMixin, BaseEstimator, ABC):
         """Penalised loss and gradient at a vector of all parameters, packed as scikit-learn packs them."""
         architecture = build(self._plan(self._hidden_sizes(), sparse=hasattr(X, "tocsr")))
         weights = () if sample_weight is None else sample_weight
-        batch = Batch(X, np.asarray(y, dtype=X.dtype), weights)
+        targets: Any = np.asarray(y, dtype=X.dtype)
+        batch = Batch(X, targets, weights)
         objective = PenalisedLoss(architecture, self._make_loss(), float(self.alpha))
         return full_batch.value_and_gradient(objective, batch, {})(packed_coef_inter)
 
@@ -280,22 +291,3 @@ def _tile(x: Any, start: int) -> Any:
     """At most TILE_ROWS rows from `start` on."""
     rows = x.shape[0]
     return x if rows <= TILE_ROWS else x[start : min(start + TILE_ROWS, rows), :]
-
-
-def _rows_of(part: Any, which: Array) -> Any:
-    if hasattr(part, "tocsr"):
-        return part[which]
-    return namespace_of(part).take(part, which, axis=0)
-
-
-def _first_values(architecture: Architecture, place: Place, dtype: Any) -> dict[str, Array]:
-    """Gains, offsets, slopes and running statistics before training: constants all."""
-    net = architecture.net
-    own = {f"{prefix}{name}" for prefix in architecture.dense for name in ("weight", "bias")}
-    specs = {**net.specs(), **net.buffer_specs()}
-    key = np.zeros(2, dtype=np.int32)
-    return {
-        name: place.xp.astype(place.put(spec.initializer.draw(key, spec.shape)), dtype, copy=False)
-        for name, spec in specs.items()
-        if name not in own
-    }

@@ -6,7 +6,7 @@ This file's constructor is over budget because scikit-learn reads an estimator's
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
@@ -113,7 +113,7 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
     array([1, 0])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED,
         "loss": losses_named("log_loss"),
         "class_weight": [None, Mapping, dict, str],
@@ -212,7 +212,7 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
         """Probability of every class, (n, k), in the order of `classes_`."""
         return self._probabilities(X, "predict_proba")
 
-    def predict_log_proba(self, X: Any) -> Array:
+    def predict_log_proba(self, X: Any) -> Any:
         """Logarithm of `predict_proba`."""
         probabilities = self._probabilities(X, "predict_log_proba")
         if isinstance(probabilities, np.ndarray):
@@ -230,7 +230,7 @@ class MLPClassifier(Convertible, ClassifierMixin, BaseMultilayerPerceptron):
         targets = self._encoding.encoded(y, place, prediction.dtype, as_rows=False)
         return accuracy(prediction, targets, weights)
 
-    def _probabilities(self, X: Any, method: str) -> Array:
+    def _probabilities(self, X: Any, method: str) -> Any:
         """Probability of every class, (n, k)."""
         probabilities = self._prediction(X, method)
         if probabilities.shape[1] > 1:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 try:
-    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import CallbackSupportMixin  # type: ignore[assignment]
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]

@@ -52,7 +52,7 @@ class Convertible:
             raise InvalidTypeError(
                 f"{cls.__name__}.from_sklearn takes a scikit-learn {cls.__name__}, got {type(fitted).__name__}"
             )
-        made = cls(**fitted.get_params(deep=False))
+        made: Any = cls(**fitted.get_params(deep=False))
         if hasattr(fitted, "coefs_"):
             _copy(fitted, made)
             if hasattr(fitted, "classes_"):
@@ -61,7 +61,7 @@ class Convertible:
             made.validation_curve_, made._others = [], {}
         return made
 
-    def to_sklearn(self) -> Any:
+    def to_sklearn(self: Any) -> Any:
         """A scikit-learn estimator with the same settings and the same trained network, on the host.
 
         Raises

@@ -12,7 +12,7 @@ from mlpx.typing import Array
 
 
 def fit_members(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, validation_data: tuple[Any, ...] | None, *, incremental: bool
+    estimator: Any, X: Any, y: Any, sample_weight: Any, validation_data: tuple[Any, Any, Any] | None, *, incremental: bool
 ) -> Any:
     """Fit `n_ensembles` members; the fitted attributes of the estimator are those of the first.
 
@@ -21,7 +21,10 @@ def fit_members(
     kept = estimator.warm_start or incremental
     if not kept or not hasattr(estimator, "estimators_"):
         seeds = _seeds(estimator.random_state, estimator.n_ensembles)
-        estimator.estimators_ = [clone(estimator).set_params(n_ensembles=1, random_state=seed) for seed in seeds]
+        copies: list[Any] = [clone(estimator) for _ in seeds]
+        estimator.estimators_ = [
+            member.set_params(n_ensembles=1, random_state=seed) for member, seed in zip(copies, seeds, strict=True)
+        ]
     for member in estimator.estimators_:
         if incremental and not hasattr(member, "classes_") and hasattr(estimator, "classes_"):
             member.classes_, member._encoding = estimator.classes_, estimator._encoding

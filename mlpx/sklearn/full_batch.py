@@ -39,7 +39,7 @@ class Packing:
             self._places.append((name, start, stop, shape))
             start = stop
 
-    def unpacked(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+    def unpacked(self, vector: np.ndarray) -> dict[str, Any]:
         """Views of the parameters in a vector, by name."""
         named = {name: vector[start:stop].reshape(shape) for name, start, stop, shape in self._places}
         return {name: array.T if name in self._transposed else array for name, array in named.items()}
@@ -51,7 +51,7 @@ class Packing:
 
 
 def value_and_gradient(
-    objective: PenalisedLoss, batch: Batch, buffers: dict[str, np.ndarray]
+    objective: PenalisedLoss, batch: Batch, buffers: dict[str, Any]
 ) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The penalised loss over all rows as a function of scikit-learn's vector."""
     packing = Packing(objective.architecture)
@@ -65,9 +65,7 @@ def value_and_gradient(
     return evaluate
 
 
-def _with_kernel(
-    objective: PenalisedLoss, batch: Batch, packing: Packing
-) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def _with_kernel(objective: PenalisedLoss, batch: Batch, packing: Packing) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
     """The same function, computed in buffers that are made once."""
     prefixes = objective.architecture.dense
     network = PlainNetwork(objective.architecture, objective.loss, objective.alpha, batch.x.shape[0], np.float64)

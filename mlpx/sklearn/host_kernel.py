@@ -16,13 +16,14 @@ from scipy.special import expit
 
 from mlpx import layers
 from mlpx.losses import Loss
+from mlpx.ops.cross_entropy import poisson_rate
 from mlpx.parameters import Layout
 from mlpx.sklearn.architecture import Architecture
 from mlpx.sklearn.fit_losses import BinaryLogLoss, LogLoss, SquaredError
 from mlpx.sklearn.updates import FoldedAdam, MomentumSGD
 from mlpx.step import Batch, Descent, Epoch, State
 
-BLOCK = 16384  # numbers an update works on at once: its five vectors stay in a core's cache
+BLOCK = 8192  # numbers an update works on at once: its five vectors stay in a core's cache
 Views = list[np.ndarray]
 
 
@@ -44,7 +45,10 @@ class PlainNetwork:
         self._activations = [block.activation.name if block.activation else "identity" for block in blocks]
         self._outputs = [np.empty((rows, block.n_out), dtype) for block in blocks]
         self._deltas = [np.empty((rows, block.n_out), dtype) for block in blocks[:-1]]
-        self._scratch = [np.empty((rows, block.n_out), bool if name == "relu" else dtype) for block, name in zip(blocks[:-1], self._activations, strict=False)]
+        self._scratch = [
+            np.empty((rows, block.n_out), bool if name == "relu" else dtype)
+            for block, name in zip(blocks[:-1], self._activations[:-1], strict=True)
+        ]
         self._penalty = [np.empty(block.n_out * block.n_in, dtype) for block in blocks]
         self._loss = _LOSSES[type(loss)]
         self._alpha, self._rows, self._index = alpha, rows, np.arange(rows)
@@ -141,21 +145,31 @@ def is_plain(architecture: Architecture, loss: Loss) -> bool:
     )
 
 
-def forward(coefs: Views, intercepts: Views, activation: str, x: Any) -> np.ndarray:
-    """The output of a plain network of NumPy arrays for the rows of x, which may be a sparse matrix."""
+def predict(coefs: Views, intercepts: Views, activation: str, out_activation: str, x: Any) -> np.ndarray:
+    """The prediction of a plain network of NumPy arrays for the rows of x, which may be a sparse matrix."""
     last = len(coefs) - 1
     for number, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         x = np.asarray(x @ coef)
-        x += intercept
+        x = x + intercept if x.dtype != intercept.dtype else np.add(x, intercept, out=x)
         if number < last:
             _activate(activation, x)
+    if out_activation == "softmax":
+        x -= x.max(axis=1, keepdims=True)
+        np.exp(x, out=x)
+        x /= np.add.reduce(x, axis=1, keepdims=True)
+    elif out_activation == "exp":
+        return np.asarray(poisson_rate(x))
+    else:
+        _activate(out_activation, x)
     return x
 
 
 class HostStep:
     """The step for batches of `rows` rows, of an epoch or (`whole`) given as they are; overwrites the state."""
 
-    def __init__(self, architecture: Architecture, loss: Loss, alpha: float, descent: Descent, rows: int, *, whole: bool) -> None:
+    def __init__(
+        self, architecture: Architecture, loss: Loss, alpha: float, descent: Descent, rows: int, *, whole: bool
+    ) -> None:
         self._architecture, self._loss, self._alpha = architecture, loss, alpha
         self._layout: Layout = architecture.net.layout
         self._descent, self._rows, self._whole = descent, rows, whole
@@ -205,8 +219,9 @@ class HostStep:
     def _update(self, optimizer: Any, flat: np.ndarray, moments: Any, rate: float) -> Any:
         """scikit-learn's rules of `updates`, block by block and in place."""
         adam = isinstance(optimizer, FoldedAdam)
-        t = moments.t + np.int32(1) if adam else None
+        t = 0
         if adam:
+            t = moments.t + np.int32(1)
             steps = float(t)
             rate *= math.sqrt(_missing(optimizer.beta2, steps)) / _missing(optimizer.beta1, steps)
         for start in range(0, flat.shape[0], BLOCK):

@@ -37,7 +37,7 @@ class Place:
         """Whether arrays here are NumPy's."""
         return self.xp is np
 
-    def put(self, array: Any) -> Array:
+    def put(self, array: Any) -> Any:
         """A NumPy array, as it is here or as a copy in this library."""
         if self.is_host:
             return array
@@ -47,7 +47,7 @@ class Place:
             return transfer.to_device(array, self.device)
         return self.xp.asarray(array, device=self.native)
 
-    def bring(self, array: Array) -> Array:
+    def bring(self, array: Any) -> Any:
         """An array of any library, here; the array itself if that is where it is."""
         if place_of(array) == self:
             return array

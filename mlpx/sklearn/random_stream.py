@@ -57,7 +57,7 @@ class RandomStateStream:
         """Drawn in float64 on the host, then converted."""
         return place.xp.astype(place.put(self.state.uniform(-bound, bound, shape)), dtype, copy=False)
 
-    def order(self, rows: int, place: Place) -> Array:
+    def order(self, rows: int, place: Place) -> Any:
         """The last order, shuffled: n − 1 draws, as `sklearn.utils.shuffle` makes them."""
         shuffled = np.arange(rows)
         self.state.shuffle(shuffled)
@@ -67,7 +67,7 @@ class RandomStateStream:
     def split(self, rows: int, share: float, strata: Array | None, place: Place) -> tuple[Array, Array]:
         """The rows that `train_test_split` chooses; strata (0 and 1) are read by the host."""
         stratify = None if strata is None else read(strata).astype(bool).reshape(-1, 1)
-        parts = train_test_split(np.arange(rows), random_state=self.state, test_size=share, stratify=stratify)
+        parts: Any = train_test_split(np.arange(rows), random_state=self.state, test_size=share, stratify=stratify)
         train, held_out = (part if place.is_host else place.put(part.astype(np.int32)) for part in parts)
         return train, held_out
 
@@ -137,5 +137,5 @@ def stream(name: str, random_state: Any, epochs: int) -> Stream:
     return CounterStream(int(random_state) if whole else int(state.randint(np.iinfo(np.int32).max)), epochs)
 
 
-def _key_on(place: Place, key: np.ndarray) -> Array:
+def _key_on(place: Place, key: np.ndarray) -> Any:
     return key if place.is_host else place.put(key)

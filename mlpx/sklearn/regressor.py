@@ -6,7 +6,7 @@ This file's constructor is over budget because scikit-learn reads an estimator's
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
@@ -66,7 +66,7 @@ precision, random_stream
     [6.0]
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **SHARED,
         "loss": losses_named("squared_error", "poisson"),
         "scale_target": ["boolean"],

@@ -22,7 +22,7 @@ def table_and_target(estimator: Any, X: Any, y: Any, *, y_numeric: bool, reset: 
         X, y = validate_data(
             estimator,
             X,
-            y,
+            y,  # type: ignore[arg-type]
             accept_sparse=["csr", "csc"],
             multi_output=True,
             dtype=(np.float64, np.float32),
@@ -44,7 +44,7 @@ def table_and_target(estimator: Any, X: Any, y: Any, *, y_numeric: bool, reset: 
 def table(estimator: Any, X: Any) -> Any:
     """X checked for a prediction."""
     if place_of(X).is_host:
-        return validate_data(estimator, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False)
+        return validate_data(estimator, X, accept_sparse=["csr", "csc"], reset=False)
     return device_table(estimator, X, reset=False)
 
 
@@ -115,11 +115,18 @@ def expect_same_place(estimator: Any, X: Any, method: str, *, anywhere: bool) ->
     )
 
 
-def validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, ...] | None:
+def validation_pair(X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, Any, Any] | None:
     """Validation data, if there is any; both or neither of X and y."""
     if (X_val is None) != (y_val is None):
         raise ConfigError("X_val and y_val: give both or neither")
     return None if X_val is None else (X_val, y_val, sample_weight_val)
+
+
+def rows_of(part: Any, which: Array) -> Any:
+    """Some rows of an array or a sparse matrix."""
+    if hasattr(part, "tocsr"):
+        return part[which]
+    return namespace_of(part).take(part, which, axis=0)
 
 
 def _expect_finite(array: Any, message: str) -> None:

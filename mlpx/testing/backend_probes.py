@@ -178,9 +178,7 @@ def _placed_inputs(probed: _Library) -> tuple[_Inputs, list[Finding]]:
     return inputs, findings
 
 
-def _probe(
-    need: str, name: str, run: Callable[[Any], Any], expected: Any, inputs: _Inputs, probed: _Library
-) -> Finding:
+def _probe(need: str, name: str, run: Callable[[Any], Any], expected: Any, inputs: _Inputs, probed: _Library) -> Finding:
     try:
         results = run(inputs)
         results = results if isinstance(results, tuple) else (results,)

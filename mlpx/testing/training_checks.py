@@ -113,8 +113,8 @@ def check_optimizer(optimizer: Optimizer, variants: Variants = None, *, size: in
     Raises
     ------
     AssertionError
-        As `check_op`; and if the state changes structure, dtype or shape from one update to the next, or if some updates
-        on a quadratic bowl do not lower it.
+        As `check_op`; and if the state changes structure, dtype or shape from one update to the next, or is modified, or if
+        some updates on a quadratic bowl do not lower it.
     """
     trial = optimizer_trial(optimizer, size, seed)
     with faults_of(f"{optimizer!r}"):
@@ -152,13 +152,17 @@ def _leaves(state: Any) -> Iterator[Any]:
 
 
 def _check_state(optimizer: Any, params: np.ndarray) -> None:
-    """A compiled step needs a state that keeps its structure, dtypes and shapes."""
+    """A compiled step needs a state that keeps its structure, dtypes and shapes; whoever has an old one may go back to it."""
     rate = optimizer.learning_rate(np.zeros((), dtype=np.int32), params.dtype)
     before = optimizer.init(params)
     _, after = optimizer.update(params, np.ones_like(params), before, rate)
     kinds = [[(np.asarray(leaf).dtype, np.shape(leaf)) for leaf in _leaves(state)] for state in (before, after)]
     if kinds[0] != kinds[1] or type(before) is not type(after):
         raise AssertionError(f"update changed the state's structure from {before!r} to {after!r}")
+    kept = [np.array(leaf) for leaf in _leaves(after)]  # of the second state: zeros may be written to unseen
+    optimizer.update(params, np.ones_like(params), after, rate)
+    if not all(np.array_equal(leaf, was) for leaf, was in zip(_leaves(after), kept, strict=True)):
+        raise AssertionError("update modified the state it was given")
 
 
 def _check_descent(optimizer: Any, params: np.ndarray) -> None:

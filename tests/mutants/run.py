@@ -88,7 +88,9 @@ def check_without_defect(mutants: list[Mutant], jobs: int) -> list[str]:
         tree = copy_of_project(Path(folder) / "project")
         where = "import mlpx, mlpx_numpy; print(mlpx.__file__, mlpx_numpy.__file__)"
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tree), str(tree / "backends")))}
-        found = subprocess.run([sys.executable, "-c", where], cwd=tree, env=environment, capture_output=True, text=True, check=True).stdout
+        found = subprocess.run(
+            [sys.executable, "-c", where], cwd=tree, env=environment, capture_output=True, text=True, check=True
+        ).stdout
         if found.count(str(tree)) != 2:
             raise SystemExit(f"the copy in {tree} is not what is imported: {found}")
         with ThreadPoolExecutor(jobs) as pool:
@@ -119,9 +121,9 @@ def page(result: dict) -> str:
     lines = [
         "# Planted defects",
         "",
-        f"{len(rows)} defects, each planted alone in a copy of the project: {caught} caught, {len(rows) - caught} not. The list is",
-        "`tests/mutants/mutants.toml`; `nox -s mutants` runs it and writes this page. Caught means that a test failed; the test",
-        "named is the first that did.",
+        f"{len(rows)} defects, each planted alone in a copy of the project: {caught} caught, {len(rows) - caught} not.",
+        "The list is `tests/mutants/mutants.toml`; `nox -s mutants` runs it and writes this page. Caught means that a test",
+        "failed; the test named is the first that did.",
         "",
         f"Made with {made_with}.",
         "",
@@ -138,7 +140,7 @@ def page(result: dict) -> str:
 def main() -> int:
     """Run what is asked for; write result.json and the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--jobs", type=int, default=max(1, min(4, (os.cpu_count() or 1) // 2)))
+    parser.add_argument("--jobs", type=int, default=max(1, min(4, os.cpu_count() or 1)))
     parser.add_argument("--only", default="", help="run those whose name or file contains this; the others keep their result")
     parser.add_argument("--stale", action="store_true", help="run those without a result for their present text")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "reference" / "mutants.md")

@@ -40,7 +40,7 @@ def _merged(program: Program, first: Node) -> Program | None:
     chain = [first]
     joined = False
     for node in program.nodes[program.nodes.index(first) + 1 :]:
-        if node.region is None or not _continues(program, chain, node, shape):
+        if node.region is None or not _continues(chain, node, shape):
             continue
         candidate = _trimmed(program, [*chain, node])
         if _column_roles(candidate, shape) is not None and _convex(program, candidate):
@@ -66,7 +66,7 @@ def _opened(program: Program, chain: list[Node]) -> list[Node]:
     return list(opened)
 
 
-def _continues(program: Program, chain: list[Node], node: Node, shape: Shape) -> bool:
+def _continues(chain: list[Node], node: Node, shape: Shape) -> bool:
     """Whether a region over the columns alone, or over the whole shape, reads from the chain."""
     assert node.region is not None  # asked for regions alone
     made = {value for earlier in chain for value in earlier.outputs}
@@ -102,7 +102,9 @@ def _convex(program: Program, chain: list[Node]) -> bool:
     """Whether no path leads out of the chain and back into it."""
     inside = set(chain)
     reached: set[Node] = set()
-    waiting = [reader for node in chain for v in node.outputs for reader in program.consumers.get(v, ()) if reader not in inside]
+    waiting = [
+        reader for node in chain for v in node.outputs for reader in program.consumers.get(v, ()) if reader not in inside
+    ]
     while waiting:
         node = waiting.pop()
         if node in inside:

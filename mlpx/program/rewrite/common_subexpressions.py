@@ -24,4 +24,5 @@ def without_common_subexpressions(program: Program) -> Program:
             kept.append(node)
         for mine, theirs in zip(node.outputs, outputs, strict=True):
             stands[mine] = theirs
-    return with_nodes(program, kept, stands)
+    constants = {value: array for value, array in program.constants.items() if stands[value] is value}
+    return with_nodes(program, kept, stands, constants=constants)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,24 @@ from mlpx.program.rewrite.substitution import Substitution, with_nodes
 
 FOLDED_BYTES = 4096  # what is larger is made when the program runs, not kept
 EXACT = frozenset(
-    "add subtract multiply divide negative abs square maximum minimum astype equal not_equal less less_equal greater "
-    "greater_equal".split()
+    [
+        "add",
+        "subtract",
+        "multiply",
+        "divide",
+        "negative",
+        "abs",
+        "square",
+        "maximum",
+        "minimum",
+        "astype",
+        "equal",
+        "not_equal",
+        "less",
+        "less_equal",
+        "greater",
+        "greater_equal",
+    ]
 )
 
 
@@ -71,9 +88,7 @@ def _one_number(node: Node, filled: dict[Value, bool | int | float]) -> tuple[bo
     if node.primitive not in EXACT or not all(isinstance(one, Literal) or one in filled for one in node.inputs):
         return None
     small = tuple(one if isinstance(one, Literal) else Value(-1 - i, (1,), one.dtype) for i, one in enumerate(node.inputs))
-    arrays = [
-        np.full((1,), filled[one], one.dtype) for one in node.inputs if isinstance(one, Value)
-    ]
+    arrays = [np.full((1,), filled[one], one.dtype) for one in node.inputs if isinstance(one, Value)]
     output = Value(-len(small) - 1, (1,), node.output.dtype)
     values = tuple(one for one in small if isinstance(one, Value))
     return (_quiet(Program(values, (output,), (replace(node, inputs=small, outputs=(output,)),)), arrays)[0].item(),)
@@ -93,6 +108,6 @@ def _computed(node: Node, constants: dict[Value, np.ndarray]) -> np.ndarray:
     return array
 
 
-def _quiet(program: Program, arrays: list[np.ndarray]) -> list[np.ndarray]:
+def _quiet(program: Program, arrays: list[Any]) -> list[Any]:
     with np.errstate(all="ignore"):
         return interpret(program, arrays)

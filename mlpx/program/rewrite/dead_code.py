@@ -25,7 +25,8 @@ def without_dead_code(program: Program) -> Program:
 def _trimmed(node: Node, needed: set[Value]) -> Node:
     """A region without outputs and inputs that are not needed."""
     body = node.body
-    assert body is not None and node.region is not None  # asked for regions alone
+    assert body is not None
+    assert node.region is not None
     pairs = [(outer, inner) for outer, inner in zip(node.outputs, body.outputs, strict=True) if outer in needed]
     body = without_dead_code(body.replaced(outputs=tuple(inner for _, inner in pairs)))
     read = {value for inner in body.nodes for value in inner.arrays} | set(body.outputs)

@@ -74,14 +74,18 @@ class Grouping:
                 self._join(other, mine)
 
     def _gather_scalars(self) -> None:
-        """One loop for all single numbers that follow from the program's inputs alone, such as learning rates."""
-        first: Group | None = None
+        """One loop for the single numbers that follow from the program's inputs alone and are read, such as learning rates.
+
+        Another for those that nothing reads, such as the next step's number: it can wait until the old ones are done with.
+        """
+        first: dict[bool, Group] = {}
         for group in list({id(group): group for group in self.group_of}.values()):
             if group.space == () and not any(self._reads_others(group, i) for i in group.numbers):
-                if first is None:
-                    first = group
+                read = bool(self._after(group))
+                if read in first:
+                    self._join(first[read], group)
                 else:
-                    self._join(first, group)
+                    first[read] = group
 
     def _reads_others(self, group: Group, number: int) -> bool:
         made = {value: i for i in group.numbers for value in self._nodes[i].outputs}

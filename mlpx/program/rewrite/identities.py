@@ -77,7 +77,11 @@ def _is_neutral(name: str, other: Operand, dtype: np.dtype) -> bool:
 def _simplified(node: Node, made: dict[Value, Node]) -> Node:
     """The node, or one that gives the same with less."""
     name = node.primitive
-    if name == "multiply" and node.output.dtype.kind in "iu" and any(isinstance(o, Literal) and o.value == 0 for o in node.inputs):
+    if (
+        name == "multiply"
+        and node.output.dtype.kind in "iu"
+        and any(isinstance(o, Literal) and o.value == 0 for o in node.inputs)
+    ):
         return Node("full", (), node.outputs, {"shape": node.output.shape, "value": 0, "dtype": node.output.dtype})
     if name == "add" and len(node.arrays) == 2 and node.output.dtype.kind in "iu":
         for zero, other in ((node.arrays[0], node.arrays[1]), (node.arrays[1], node.arrays[0])):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from mlpx.program.ir import Node, Program, Region, Value
-from mlpx.program.rewrite.regions import fused, in_order
-from mlpx.program.rewrite.substitution import only
+from mlpx.program.rewrite.regions import fused, in_order, loops
+from mlpx.program.rewrite.substitution import Substitution, only
 
 TRANSPOSITION = "matrix_transpose"
 
@@ -14,21 +16,22 @@ def with_products_fused(program: Program) -> Program:
 
     Downstream of the product, in its region: the rows region that alone reads it. Upstream: transpositions, and the elementwise
     region that alone makes an operand and is read by nothing else. Roles are those of the result's rows and columns; operands
-    and what is upstream have the role "operand".
+    and what is upstream have the role "operand". An operand that is read downstream too is an input twice.
     """
     taken: set[Node] = set()
     nodes: list[Node] = []
+    fresh = count(program.next_id())
     for node in program.nodes:
         if node in taken:
             continue
         if node.primitive == "matmul" and all(value.ndim == 2 for value in (*node.arrays, node.output)):
-            node, absorbed = _product(program, node, taken)
+            node, absorbed = _product(program, node, taken, fresh)
             taken |= absorbed
         nodes.append(node)
     return program.replaced(nodes=in_order([node for node in nodes if node not in taken]))
 
 
-def _product(program: Program, product: Node, taken: set[Node]) -> tuple[Node, set[Node]]:
+def _product(program: Program, product: Node, taken: set[Node], fresh: count[int]) -> tuple[Node, set[Node]]:
     """A region for a product, and the regions that went into it."""
     before, operands, absorbed = [], [], set()
     for value in dict.fromkeys(product.arrays):
@@ -40,12 +43,18 @@ def _product(program: Program, product: Node, taken: set[Node]) -> tuple[Node, s
     epilogue = _epilogue(program, product.output)
     if epilogue is not None and epilogue not in taken:
         body, region = epilogue.body, epilogue.region
-        assert body is not None and region is not None  # _epilogue gives regions alone
+        assert body is not None
+        assert region is not None
         after, outputs, accumulated, roles = list(body.nodes), epilogue.outputs, region.accumulated, dict(region.roles)
         absorbed.add(epilogue)
-    roles = {**roles, **dict.fromkeys(operands, "operand")}  # a value that is both must be kept whole: it is an operand
-    rows, columns = product.output.shape
-    made = fused([*before, product, *after], outputs, Region("product", (rows, columns), roles, accumulated))
+    aliases, renamed = {}, Substitution()
+    for value in dict.fromkeys(operands):
+        if value in roles and value is not product.output:
+            alias = Value(next(fresh), value.shape, value.dtype, value.label)
+            aliases[alias], renamed[value], roles[alias] = value, alias, roles[value]
+    roles |= dict.fromkeys(operands, "operand")
+    members = [*before, product, *(renamed.applied(node) for node in after)]
+    made = fused(members, outputs, Region("product", loops(product.output.shape), roles, accumulated), aliases)
     return made, absorbed
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mlpx.program.ir import Node, Program, Region, Value
 from mlpx.program.primitives import CREATION
-from mlpx.program.rewrite.grouping import Group, Grouping
+from mlpx.program.rewrite.grouping import Grouping
 from mlpx.program.rewrite.roles import Roles
 from mlpx.typing import Shape
 
@@ -26,19 +26,24 @@ def with_rows_fused(program: Program) -> Program:
 
 
 def _region(program: Program, members: list[Node], roles: Roles) -> Node:
-    created = {made: None for node in members for v in node.arrays if (made := program.producers.get(v)) and made.primitive in CREATION}
+    created = {
+        made: None for node in members for v in node.arrays if (made := program.producers.get(v)) and made.primitive in CREATION
+    }
     outputs = read_outside(program, members)
     accumulated = tuple(value for value in outputs if value in roles.accumulated)
     return fused([*created, *members], outputs, Region("rows", loops(roles.space), dict(roles.of), accumulated))
 
 
-def fused(members: Iterable[Node], outputs: tuple[Value, ...], region: Region) -> Node:
-    """A region of these nodes; inputs are what they read and do not compute."""
+def fused(
+    members: Iterable[Node], outputs: tuple[Value, ...], region: Region, aliases: Mapping[Value, Value] | None = None
+) -> Node:
+    """A region of these nodes; inputs are what they read and do not compute, or what that is an alias of."""
     members = tuple(members)
     inputs = tuple(outside(members))
     roles = {value: region.roles.get(value, "full") for value in (*inputs, *(v for node in members for v in node.outputs))}
     region = Region(region.kind, region.space, roles, region.accumulated)
-    return Node("fused", inputs, outputs, {}, Program(inputs, outputs, members), region)
+    given = tuple((aliases or {}).get(value, value) for value in inputs)
+    return Node("fused", given, outputs, {}, Program(inputs, outputs, members), region)
 
 
 def outside(members: tuple[Node, ...]) -> Iterator[Value]:

@@ -12,10 +12,10 @@ from mlpx.typing import Shape
 
 
 def with_updates_divided(program: Program) -> Program:
-    """The program with elementwise work on a concatenation of vectors divided among its parts, each in the shape it was born in.
+    """The program with elementwise work on a concatenation of vectors divided among its parts, each in its own shape.
 
-    Only where nothing else reads the whole or what is made of it: a norm over all gradients needs them all first. The other vectors are read in
-    slices; results are concatenated, which costs nothing once the parts are placed inside.
+    Only where nothing else reads the whole or what is made of it: a norm over all gradients needs them all first. The other
+    vectors are read in slices; results are concatenated, which costs nothing once the parts are placed inside.
     """
     fresh = count(program.next_id())
     for node in program.nodes:
