@@ -89,3 +89,9 @@ def record(trainer: mlpx.Trainer) -> tuple[Any, ...]:
     """Everything of a trainer that training changes, but for the time it took."""
     rows = [{name: value for name, value in row.items() if name != "seconds"} for row in trainer.history.rows]
     return digest(trainer.state), trainer.steps_done, trainer.epochs_done, repr(rows)
+
+
+def assert_near(found: Any, expected: Any, tolerance: float) -> None:
+    """Assert that no number is further off than `tolerance` times the largest expected one, or 1 where all are smaller."""
+    scale = max(float(np.max(np.abs(expected), initial=0.0)), 1.0)
+    np.testing.assert_array_less(np.abs(found - expected), tolerance * scale)

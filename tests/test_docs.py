@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     for block in BLOCK.finditer(text):
         first_line = text.count("\n", 0, block.start(1))
         exec(compile("\n" * first_line + block[1], str(page), "exec"), names)
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("page", [page for page in PAGES if ">>> " in page.read_text("utf-8")], ids=named)
+def test_the_dialogue_of_a_page_is_what_python_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, tried = doctest.testfile(str(page), module_relative=False, optionflags=flags, encoding="utf-8")
+    assert tried
+    assert not failed
 
 
 def test_the_op_that_contributing_adds_passes_every_check():

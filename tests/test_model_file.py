@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from specimens import NETWORKS, digest, embedded, nested, plain, regression, table
+from specimens import NETWORKS, assert_near, digest, embedded, nested, plain, regression, table
 from tolerances import PARITY_OF_OUTPUTS
 
 import mlpx
@@ -90,7 +90,7 @@ def test_a_model_loads_on_another_library(tmp_path, device):
     for given in (x, mlpx.to_device(x, device)):
         predicted = model.predict(given)
         assert type(predicted) is type(given)
-        np.testing.assert_allclose(mlpx.to_numpy(predicted), expected, rtol=0, atol=PARITY_OF_OUTPUTS * np.abs(expected).max())
+        assert_near(mlpx.to_numpy(predicted), expected, PARITY_OF_OUTPUTS)
     assert model.evaluate(x, y)["accuracy"] == trainer.evaluate(x, y)["accuracy"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from specimens import NETWORKS, ROWS, WIDTH, plain, regression, table
+from specimens import NETWORKS, ROWS, WIDTH, assert_near, plain, regression, table
 from tolerances import PARITY, PARITY_OF_OUTPUTS
 
 import mlpx
@@ -56,7 +56,7 @@ def test_fifty_steps_have_the_losses_of_numpy(device, network):
     losses, predicted = losses_of(device, network, OPTIMIZERS[network])
     np.testing.assert_allclose(losses, expected, rtol=PARITY)
     assert type(predicted) is np.ndarray
-    np.testing.assert_allclose(predicted, prediction, rtol=0, atol=PARITY_OF_OUTPUTS * np.abs(prediction).max())
+    assert_near(predicted, prediction, PARITY_OF_OUTPUTS)
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -23,8 +23,6 @@ from mlpx.program.primitives import CREATION, VIEW
 from mlpx.program.trace import trace
 from mlpx.program.views import whole
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _definitions() -> Iterator[None]:
@@ -104,6 +102,7 @@ def assert_disjoint(planned: Plan) -> None:
 # ------------------------------------------------------------------ whole programs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divide", [True, False])
 @pytest.mark.parametrize("name", cases.LISTED)
 def test_a_planned_step_has_the_bits_of_the_step(name, divide):
@@ -115,6 +114,7 @@ def test_a_planned_step_has_the_bits_of_the_step(name, divide):
     assert {kind for name, kind in kinds.items() if name.startswith("state.")} == {"input"}
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(cases.settings())
 def test_a_random_network_runs_in_planned_memory(drawn):
@@ -122,6 +122,7 @@ def test_a_random_network_runs_in_planned_memory(drawn):
     check(rewrite.optimised(trace(step, *given, donated=0)), given)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(cases.functions())
 def test_a_random_function_runs_in_planned_memory(drawn):

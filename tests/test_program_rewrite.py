@@ -20,8 +20,6 @@ from mlpx.program.ir import Literal, Program
 from mlpx.program.trace import trace
 from mlpx.testing import budgets
 
-pytestmark = pytest.mark.slow
-
 X = np.asarray([[1.0, -2.0, 3.0], [0.5, -0.0, np.nan]], np.float32)
 ROW = np.asarray([0.5, -1.0, 2.0], np.float32)
 
@@ -51,6 +49,7 @@ def rewritten(rule, function, *arrays):
 # ------------------------------------------------------------------ everything together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divide", [True, False])
 @pytest.mark.parametrize("name", cases.LISTED)
 def test_an_optimised_step_has_the_bits_of_the_step(name, divide):
@@ -60,6 +59,7 @@ def test_an_optimised_step_has_the_bits_of_the_step(name, divide):
     cases.assert_same(interpreted(program)(*given), step(*given))
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(cases.settings())
 def test_a_random_network_optimised_has_the_bits_of_the_network(drawn):
@@ -69,6 +69,7 @@ def test_a_random_network_optimised_has_the_bits_of_the_network(drawn):
     cases.assert_same(interpreted(program)(*given), step(*given))
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=300)
 @given(cases.functions())
 def test_a_random_function_optimised_has_the_bits_of_the_function(drawn):
@@ -82,6 +83,7 @@ def test_a_random_function_optimised_has_the_bits_of_the_function(drawn):
             cases.assert_same(interpreted(program)(*given), wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", cases.LISTED)
 def test_everything_elementwise_is_in_regions(name):
     step, given = cases.LISTED[name]()
@@ -143,6 +145,7 @@ def test_activations_run_as_loops(name):
     assert_loops_agree(step, given)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=60)
 @given(cases.settings(PLAIN, ("float64",)))
 def test_regions_of_random_networks_run_as_loops(drawn):
@@ -287,15 +290,21 @@ def test_a_mask_is_made_where_it_is_used():
     assert len(program.nodes[0].outputs) == 1
 
 
-def test_a_square_table_does_not_confuse_rows_with_columns():
-    square = X[:, :2] + 1
-
-    def function(x):
-        xp = namespace_of(x)
-        s = xp.sum(x, axis=1)
-        return (x + s) * (xp.exp(x) + s[:, None]) + xp.max(x, axis=1)
-
-    rewritten(rewrite.optimised, function, square)
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xp, x, r: (x + xp.sum(x, axis=1)) * (xp.exp(x) + xp.sum(x, axis=1)[:, None]) + xp.max(x, axis=1),
+        lambda xp, x, r: (x + r) * r[:, None] + xp.sum(x, axis=1) * r,
+        lambda xp, x, r: xp.exp(r)[:, None] * x + xp.exp(r) * x,
+        lambda xp, x, r: (x - xp.mean(x, axis=0)) * r + (x - xp.mean(x, axis=0)) * r[:, None],
+        lambda xp, x, r: xp.sum(x * r, axis=0) * xp.sum(x * r[:, None], axis=1) + x,
+    ],
+)
+def test_rows_and_columns_of_a_square_table_are_told_apart(function):
+    arrays = [np.asarray([[1.0, -2.0, 3.0], [0.5, 0.25, -1.0], [2.0, 1.5, -0.5]]), np.asarray([0.5, -1.0, 2.0])]
+    program = rewritten(rewrite.optimised, lambda x, r: function(namespace_of(x), x, r), *arrays)
+    (result,) = looped(program, arrays)
+    assert budgets.error_in_eps(result, function(np, *arrays), result.dtype) <= budgets.network(depth=1, terms=3)
 
 
 def test_what_follows_a_product_rides_on_it():

@@ -214,6 +214,7 @@ def test_not_fitted_and_wrong_columns():
 
 
 def test_data_frames_keep_their_names():
+    pytest.importorskip("pandas", reason="pip install pandas")
     frame = datasets.load_iris(as_frame=True)
     model = MLPClassifier(max_iter=2, random_state=0).fit(frame.data, frame.target)
     assert model.feature_names_in_.tolist() == list(frame.data.columns)

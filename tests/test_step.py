@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from specimens import NETWORKS, digest, nested, plain, regression, table
+from specimens import NETWORKS, assert_near, digest, nested, plain, regression, table
 from tolerances import TRAINED_BY_HAND
 
 import mlpx
@@ -90,9 +90,9 @@ def test_a_step_is_the_same_on_every_library(variant):
         return
     for name, got, wanted in zip(State._fields, there, expected, strict=True):
         for one, other in zip(flattened((got,)), flattened((wanted,)), strict=True):
-            scale = budgets.trajectory(3, 9) * np.finfo(dtype).eps * max(float(np.max(np.abs(other), initial=0.0)), 1.0)
-            np.testing.assert_allclose(variant.get(one), other, rtol=0, atol=scale, err_msg=name)
-    assert float(variant.get(found["loss"])) == pytest.approx(float(metrics["loss"]), rel=1e3 * np.finfo(dtype).eps)
+            assert variant.get(one).dtype == np.asarray(other).dtype, name
+            assert_near(variant.get(one), other, budgets.trajectory(3, 9) * np.finfo(dtype).eps)
+    assert_near(variant.get(found["loss"]), metrics["loss"], budgets.trajectory(3, 9) * np.finfo(dtype).eps)
 
 
 def test_a_compiled_step_may_have_the_state_it_is_given():
@@ -176,7 +176,7 @@ def test_the_gradient_of_the_objective_is_that_of_automatic_differentiation(name
         import jax
 
         found = np.asarray(jax.jit(jax.grad(value))(*map(jax.numpy.asarray, given)))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TRAINED_BY_HAND * np.abs(expected).max())
+    assert_near(found, expected, TRAINED_BY_HAND)
 
 
 def test_an_epoch_step_takes_its_rows_in_order_and_moves_on():

@@ -7,8 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
-from specimens import CLASSES, ROWS, WIDTH, digest, embedded, nested, plain, record, regression, table
-from tolerances import TRAINED_BY_HAND
+from specimens import CLASSES, ROWS, WIDTH, assert_near, digest, embedded, nested, plain, record, regression, table
+from tolerances import ROUNDED_TO_FLOAT32, TRAINED_BY_HAND
 
 import mlpx
 from mlpx import Sequential, layers, losses, optim, random
@@ -77,7 +77,7 @@ def test_training_is_the_loop_written_by_hand(batch_size):
     expected, params = by_hand(x, y, 3, batch_size, 0.05, 0.9)
     np.testing.assert_allclose(history["loss"], expected, rtol=TRAINED_BY_HAND)
     for name, array in params.items():
-        np.testing.assert_allclose(trainer.params[name], array, rtol=0, atol=TRAINED_BY_HAND)
+        assert_near(trainer.params[name], array, TRAINED_BY_HAND)
     assert trainer.steps_done == 3 * -(-ROWS // batch_size)
 
 
@@ -121,7 +121,7 @@ def test_a_row_of_weight_three_is_a_row_given_three_times(loss):
         if column != "seconds":
             np.testing.assert_allclose(one[column], two[column], rtol=TRAINED_BY_HAND, err_msg=column)
     assert weighted.evaluate(x, y, times)["loss"] == pytest.approx(one["validation_loss"][-1], rel=TRAINED_BY_HAND)
-    np.testing.assert_allclose(weighted.state.params, repeated.state.params, rtol=0, atol=TRAINED_BY_HAND)
+    assert_near(weighted.state.params, repeated.state.params, TRAINED_BY_HAND)
 
 
 def test_class_weights_are_weights_of_the_rows_of_a_class():
@@ -134,7 +134,7 @@ def test_class_weights_are_weights_of_the_rows_of_a_class():
         by_rows, by_classes = trainer_of(), trainer_of(class_weight=class_weight)
         by_rows.fit(x, y, 3, 8, sample_weight=own * by_class[y])
         by_classes.fit(x, y, 3, 8, sample_weight=own)
-        np.testing.assert_allclose(by_classes.state.params, by_rows.state.params, rtol=0, atol=TRAINED_BY_HAND)
+        assert_near(by_classes.state.params, by_rows.state.params, TRAINED_BY_HAND)
 
 
 def test_one_hot_rows_are_labels():
@@ -142,7 +142,7 @@ def test_one_hot_rows_are_labels():
     labels, rows = trainer_of(), trainer_of()
     labels.fit(x, y, 3, 8)
     rows.fit(x, np.eye(CLASSES)[y], 3, 8)
-    np.testing.assert_allclose(rows.state.params, labels.state.params, rtol=0, atol=TRAINED_BY_HAND)
+    assert_near(rows.state.params, labels.state.params, TRAINED_BY_HAND)
 
 
 def test_structural_risk_shrinks_weights_and_not_biases():
@@ -171,9 +171,9 @@ def test_the_gradient_is_clipped_by_norm_and_by_value():
         trainer.fit(x, y, 1, None)
         steps[name] = first - trainer.state.params
     free = steps["free"]
-    np.testing.assert_allclose(steps["norm"], 0.1 * free / np.linalg.norm(free), rtol=0, atol=TRAINED_BY_HAND)
-    np.testing.assert_allclose(steps["value"], np.clip(free, -0.03, 0.03), rtol=0, atol=TRAINED_BY_HAND)
-    np.testing.assert_allclose(steps["far"], free, rtol=0, atol=TRAINED_BY_HAND)
+    assert_near(steps["norm"], 0.1 * free / np.linalg.norm(free), TRAINED_BY_HAND)
+    assert_near(steps["value"], np.clip(free, -0.03, 0.03), TRAINED_BY_HAND)
+    assert_near(steps["far"], free, TRAINED_BY_HAND)
 
 
 def test_the_average_is_that_of_the_parameters_after_every_step():
@@ -183,7 +183,7 @@ def test_the_average_is_that_of_the_parameters_after_every_step():
     assert averaged.fit(x, y, 3, 8, callbacks=[watch])["loss"] == plain_run.fit(x, y, 3, 8)["loss"]
     weights = np.asarray([decay ** (len(watch.params) - 1 - i) for i in range(len(watch.params))])
     expected = np.average(watch.params, axis=0, weights=weights)
-    np.testing.assert_allclose(averaged.params.flat, expected, rtol=0, atol=TRAINED_BY_HAND)
+    assert_near(averaged.params.flat, expected, TRAINED_BY_HAND)
     np.testing.assert_allclose(averaged.predict(x), plain().forward(averaged.params, x)[0], rtol=TRAINED_BY_HAND)
     np.testing.assert_array_equal(averaged.model.predict(x), averaged.predict(x))
     assert not np.array_equal(plain_run.predict(x), averaged.predict(x))
@@ -211,7 +211,7 @@ def test_the_rate_follows_its_schedule_over_all_calls_of_fit(name):
     once = Watch()
     constant.fit(x, y, 1, 8, callbacks=[once])
     first = plain().init(seed=3, dtype="float64").flat
-    np.testing.assert_allclose(first - watch.params[0], expected(0) * (first - once.params[0]), rtol=0, atol=TRAINED_BY_HAND)
+    assert_near(first - watch.params[0], expected(0) * (first - once.params[0]), TRAINED_BY_HAND)
 
 
 def test_reduce_on_plateau_cuts_the_rate_of_the_next_epoch():
@@ -391,7 +391,7 @@ def test_predictions_do_not_depend_on_how_many_rows_are_asked_at_once(monkeypatc
     trainer.fit(x, y, 1, 8)
     whole = trainer.predict(x)
     monkeypatch.setattr("mlpx.train.model.TILE_ROWS", 7)
-    np.testing.assert_allclose(trainer.predict(x), whole, rtol=0, atol=TRAINED_BY_HAND)
+    assert_near(trainer.predict(x), whole, TRAINED_BY_HAND)
 
 
 @pytest.mark.parametrize("device", ["numpy", "jax:cpu", "torch:cpu"])
@@ -423,7 +423,7 @@ def test_training_starts_from_given_parameters_in_its_own_dtype():
     given.fit(x, y, 1, None, callbacks=[first])
     drawn.fit(x, y, 1, None)
     assert first.params[0].dtype == np.float64
-    np.testing.assert_allclose(first.params[0], drawn.state.params, rtol=0, atol=np.finfo(np.float32).eps * 10)
+    assert_near(first.params[0], drawn.state.params, ROUNDED_TO_FLOAT32)
 
 
 def test_a_single_layer_is_a_network_and_a_trainer_shows_what_it_is():

@@ -29,9 +29,6 @@ losses that a line search found, whose step lengths magnify rounding."""
 TRAINED_BY_HAND = 1e-12
 """A training run against the same equations written down in float64 NumPy, relative: the order of sums differs."""
 
-DIFFERENCES = 1e-6
-"""A directional derivative by central differences in float64 against one by backpropagation, relative; a lost term is 9e-3."""
-
 SKLEARN_TRAINING = 1e-8
 """Relative difference from scikit-learn after 50 epochs or at the same L-BFGS iterations, float64: promised. Both sum the same
 products in orders that differ; seen: 1e-15 to 1e-13 for stochastic solvers."""
@@ -78,3 +75,6 @@ BLAS_ORDER = 1e-10
 
 README_ACCURACY = 0.9
 """Least accuracy of README's example on rows that it has not seen: 0.92 with seed 0, 0.1 for a guess."""
+
+ROUNDED_TO_FLOAT32 = 10 * 2.0**-23
+"""One step in float64 against one in float32 from the same numbers: the parameters of order 1, and a step of 1e-3 of that."""

@@ -76,7 +76,7 @@ class JaxBackend(Backend):
         """A writable copy; dtypes that NumPy does not know (bfloat16, float8) become float32, which holds them exactly."""
         import jax
 
-        if jax.dtypes.issubdtype(array.dtype, jax.dtypes.extended):
+        if jax.numpy.issubdtype(array.dtype, jax.dtypes.extended):
             raise InvalidTypeError(f"expected an array of numbers, got dtype {array.dtype}; use jax.random.key_data(key) first")
         values = np.asarray(array)
         if values.dtype.kind == "V":

@@ -165,7 +165,8 @@ def _precision_settings() -> Callable[[], None]:
     """
     import torch
 
-    own = [module for module in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul) if hasattr(module, "fp32_precision")]
+    known: tuple[Any, ...] = (torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None))
+    own = [module for module in known if hasattr(module, "fp32_precision")]
     before = [module.fp32_precision for module in own]
     try:
         overall = torch.get_float32_matmul_precision()

@@ -14,7 +14,7 @@ TRAINING, VALIDATION, QUIET = "#0072B2", "#D55E00", "#666666"  # told apart by c
 PANEL = (4.6, 3.4)  # inches
 DOTS_PER_INCH = 144
 LOG_FROM = 10.0  # ratio of the largest to the smallest loss from which a logarithmic scale shows more
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from mlpx.errors import InvalidInputError
 from mlpx.namespace import namespace_of
 from mlpx.ops.definition import BadInput, Draw, Example, op
@@ -69,7 +71,7 @@ def affine_parameter_gradients(delta: Array, residuals: Residuals) -> tuple[Arra
     return delta.T @ residuals.a, xp.sum(delta, axis=0)
 
 
-def _inputs(draw: Draw) -> tuple[Array, Array, Array]:
+def _inputs(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return draw.normal(7, 5), draw.normal(3, 5), draw.normal(3)
 
 

@@ -41,6 +41,7 @@ class Op:
         self.__wrapped__ = definition
 
     def __call__(self, *arrays: Any, **attributes: Any) -> Any:
+        """What the definition gives, computed by it or by the kernel of the first array's library."""
         kernel = registry.kernel_for(self.name, arrays[0])
         return (kernel or self.definition)(*arrays, **attributes)
 

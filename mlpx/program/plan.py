@@ -164,8 +164,7 @@ class _Planner:
             movable = made is not None and (made not in self.copies or made.primitive not in VIEW)
             free = base not in self.inside and base not in self.program.outputs and base not in self.taken
             dtype = base.dtype == output.dtype
-            once = node.inputs.count(part) == 1
-            if movable and free and dtype and outermost and once and view == whole(part.shape) and base.size == part.size:
+            if movable and free and dtype and outermost and view == whole(part.shape) and base.size == part.size:
                 self._move(base, output, start)
             else:
                 self.copies.add(node)

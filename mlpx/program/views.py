@@ -11,7 +11,7 @@ from mlpx.typing import Shape
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An arrangement of elements in a buffer: element (i, j, …) lies at offset + i·strides[0] + j·strides[1] + …
+    """An arrangement of elements in a buffer: (i, j, …) lies at offset + i·strides[0] + j·strides[1] + … elements.
 
     Attributes
     ----------
