@@ -35,7 +35,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
         exec(compile("\n" * first_line + block[1], str(page), "exec"), names)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore")  # a reader of the page would see a warning and go on
 @pytest.mark.parametrize("page", [page for page in PAGES if ">>> " in page.read_text("utf-8")], ids=named)
 def test_the_dialogue_of_a_page_is_what_python_says(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -267,6 +267,8 @@ def test_precisions_are_refused_when_asked_for_not_when_entered():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")  # JAX, where another test has used it, says so at every fork
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_library_that_does_not_survive_a_fork_is_refused_in_the_child(register):
     class Fragile(Plain):
         name = "fragile"

@@ -30,9 +30,10 @@ class Optimizer(Configured):
         The training step evaluates it and passes its value to `update`.
     """
 
-    def __init_subclass__(cls, **keywords: Any) -> None:
+    def __init_subclass__(cls, *, listed: bool = True, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        OPTIMIZERS[cls.name] = cls
+        if listed:  # else it is a part of something else, not to be found by its name
+            OPTIMIZERS[cls.name] = cls
 
     def __init__(self, learning_rate: Rate) -> None:
         self.learning_rate: Schedule = schedules.get(learning_rate, "learning_rate")

@@ -18,7 +18,7 @@ class VelocityState(NamedTuple):
     velocity: Array
 
 
-class MomentumSGD(Optimizer):
+class MomentumSGD(Optimizer, listed=False):
     """Gradient descent whose velocity has the rate in it: a change of the rate acts on new gradients only.
 
         v ← μ v − η g
@@ -59,7 +59,7 @@ class MomentumSGD(Optimizer):
         return params + step, VelocityState(velocity)
 
 
-class FoldedAdam(Optimizer):
+class FoldedAdam(Optimizer, listed=False):
     """Adam with both bias corrections folded into the rate, so that ε stands beside √v and not beside √v̂.
 
         m ← β₁ m + (1 − β₁) g
