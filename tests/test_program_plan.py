@@ -185,6 +185,16 @@ def test_parts_that_cannot_be_made_inside_are_copied():
     assert sorted(node.primitive for node in planned.copies) == ["concat", "concat", "reshape"]
 
 
+def test_a_part_of_two_concatenations_is_made_in_one_and_copied_to_the_other():
+    def function(x):
+        xp = namespace_of(x)
+        y, z = xp.reshape(x * 2, (-1,)), xp.reshape(x * 3, (-1,))
+        return xp.concat([y, z]), xp.concat([z, y])
+
+    planned = check(trace(function, np.ones((2, 3), np.float32)), (np.ones((2, 3), np.float32),))
+    assert [node.primitive for node in planned.copies] == ["concat"]
+
+
 def test_a_donated_input_is_overwritten_only_after_its_last_reader():
     def step(state, x):
         p, q = state

@@ -290,6 +290,20 @@ def test_a_mask_is_made_where_it_is_used():
     assert len(program.nodes[0].outputs) == 1
 
 
+def test_a_sum_stays_where_its_terms_are_made():
+    """Made where it is used, it would have both terms written instead of itself."""
+
+    def function(x):
+        xp = namespace_of(x)
+        e, t = xp.exp(x), xp.tanh(x)
+        return xp.sort(e * t, axis=1) * (e + t)
+
+    program = rewritten(rewrite.with_rows_fused, function, X)
+    assert primitives(program) == ["rows", "sort", "rows"]
+    (added,) = (node for node in program.walk() if node.primitive == "add")
+    assert added.output in program.nodes[2].inputs
+
+
 @pytest.mark.parametrize(
     "function",
     [

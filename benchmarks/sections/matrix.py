@@ -63,8 +63,9 @@ def checks(chosen: tuple[Variant, ...], seeds: int) -> Iterator[tuple[str, Calla
 
 
 def optimizers() -> list[optim.Optimizer]:
-    """Every update rule with its defaults, and with what these leave out."""
-    rules: list[Any] = [kind for kind in OPTIMIZERS.values() if issubclass(kind, optim.Optimizer)]
+    """Every update rule of mlpx with its defaults, and with what these leave out."""
+    own = (kind for kind in OPTIMIZERS.values() if kind.__module__.startswith("mlpx."))
+    rules: list[Any] = [kind for kind in own if issubclass(kind, optim.Optimizer)]
     return [
         *(kind() for kind in rules),
         optim.SGD(0.1, momentum=0.9),

@@ -79,8 +79,7 @@ class Roles:
         elif shape == self.space:
             role = "full"
         else:
-            in_rows = any(self.of.get(value) == "row" for value in node.arrays)
-            role = "row" if self._is_row(shape) and (in_rows or self.space[-1:] != self.rows) else None
+            role = "row" if self._is_row(shape) else None
         if role is None or not all(self._reads(operand, role, shape) for operand in node.inputs):
             return False
         self.of[node.output] = role
